@@ -1,0 +1,267 @@
+/* Arguments -> run -> exit code. */
+#include "attach/diagnose.h"
+#include "attach/options.h"
+#include "attach/output.h"
+#include "attach/report.h"
+#include "attach/sampler.h"
+#include "attach/target.h"
+#include "attach/ui.h"
+#include "encoder/pprof.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifndef CPROF_VERSION
+#define CPROF_VERSION "0.1.0"
+#endif
+
+enum { EXIT_FULL = 0, EXIT_PARTIAL = 1, EXIT_NOTHING = 2, EXIT_USAGE = 64 };
+
+/* Everything that one run owns. */
+struct run {
+	struct options options;
+	struct sampler_options sampling;
+	struct target target;
+	struct output output;
+	struct space *space;
+	struct unwinder *unwinder;
+	struct profile *profile;
+	struct symbolizer *symbolizer;
+	struct sampler_progress progress;
+	struct sampler_result result;
+	struct report report;
+	int outcome, refusal; /* of sampler_run: its return value and errno */
+};
+
+/* ---- what the sampler's address space needs of the target ---- */
+
+static int open_mapped_file(void *context, const struct map *map)
+{
+	return target_open_file(context, map);
+}
+
+static size_t read_target_memory(void *context, uint64_t address, void *buffer, size_t len)
+{
+	const struct target *target = context;
+	return target_read(target->live_tid, address, buffer, len);
+}
+
+/* ---- sampling, in a thread of its own ---- */
+
+static void *sample(void *argument)
+{
+	struct run *run = argument;
+	run->outcome = sampler_run(&run->target, run->space, run->unwinder, run->profile, &run->sampling, &run->progress, &run->result);
+	run->refusal = errno;
+	return NULL;
+}
+
+static void wait_for(pthread_t thread, const struct run *run)
+{
+	if (run->options.quiet || !isatty(STDERR_FILENO)) {
+		pthread_join(thread, NULL);
+		return;
+	}
+	struct timespec until;
+	do {
+		ui_progress(&run->progress, &run->options);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += 250000000;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+	} while (pthread_timedjoin_np(thread, NULL, &until) != 0);
+	ui_progress_end();
+}
+
+/* The kernel detaches when the sampling thread has ended, a moment after it was joined. */
+static bool is_released(const struct target *target)
+{
+	struct timespec moment = {0, 1000000};
+	for (int i = 0; i < 2000; i++) {
+		if (!target_is_traced(target))
+			return true;
+		nanosleep(&moment, NULL);
+	}
+	return false;
+}
+
+static int sample_target(struct run *run, struct error *err)
+{
+	pthread_t thread;
+	int failure = pthread_create(&thread, NULL, sample, run);
+	if (failure != 0)
+		return error_set(err, "cannot start a thread: %s: are processes limited here (ulimit -u)?", strerror(failure));
+	wait_for(thread, run);
+	if (run->outcome != 0)
+		return diagnose_refusal(run->target.pid, run->target.name, run->refusal, err);
+	if (!is_released(&run->target))
+		ui_error("WARNING: the kernel still shows this program as the target's tracer; it lets go when this program ends");
+	return 0;
+}
+
+/* ---- after the target was let go ---- */
+
+static int add_comments(struct run *run)
+{
+	int failed = profile_comment(run->profile, "cprof-attach " CPROF_VERSION " of %s, PID %d (%s), kind %s", run->target.name,
+		run->target.pid, run->target.exe, run->options.kind == PROFILE_CPU ? "cpu" : "state");
+	for (size_t i = 0; i < run->report.n; i++)
+		failed |= profile_comment(run->profile, "%s", run->report.line[i]);
+	size_t n;
+	const struct profile_module *modules = profile_modules(run->profile, &n);
+	for (size_t i = 0; i < n; i++)
+		failed |= profile_comment(run->profile, "# module %s build-id %s: %zu of %zu addresses named, %zu with a line (%s)",
+			modules[i].path, modules[i].build_id, modules[i].quality.with_function, modules[i].quality.addresses,
+			modules[i].quality.with_line, modules[i].quality.source);
+	return failed;
+}
+
+static int write_profile(struct run *run, struct error *err)
+{
+	const struct sampler_result *result = &run->result;
+	struct pprof_times times = {.time_ns = result->time_ns,
+		.duration_ns = result->duration_ns,
+		.period_ns = result->ticks > 0 ? result->duration_ns / (int64_t)result->ticks : (int64_t)(1e9 / run->options.rate_hz)};
+	run->symbolizer = symbolizer_new();
+	if (run->symbolizer == NULL || profile_symbolize(run->profile, run->space, run->symbolizer) != 0)
+		ui_error("memory ran out while names were looked up: the file has addresses in their place");
+	report_make(result, &run->sampling, &run->report);
+	if (add_comments(run) != 0)
+		return error_set(err, "memory ran out before the profile could be written");
+	if (pprof_write(run->profile, &times, run->output.fd, err) != 0)
+		return -1;
+	return output_commit(&run->output, err);
+}
+
+static void note_cost(const struct run *run)
+{
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	int64_t end = run->result.time_ns + run->result.duration_ns;
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	ui_note(&run->options, "written   %.2f s after the last sample; peak memory %.1f MB; %zu distinct stacks",
+		(double)(now.tv_sec * INT64_C(1000000000) + now.tv_nsec - end) / 1e9, (double)usage.ru_maxrss / 1024,
+		profile_stacks(run->profile));
+}
+
+/* ---- before ---- */
+
+static int check_tids(const struct run *run, struct error *err)
+{
+	for (size_t i = 0; i < run->options.n_tids; i++) {
+		char path[64];
+		snprintf(path, sizeof path, "/proc/%d/task/%d", run->target.pid, run->options.tids[i]);
+		if (access(path, F_OK) != 0)
+			return error_set(err, "process %d (%s) has no thread %d: ls /proc/%d/task shows which it has", run->target.pid,
+				run->target.name, run->options.tids[i], run->target.pid);
+	}
+	return 0;
+}
+
+static int prepare(struct run *run, struct error *err)
+{
+	char path[PATH_MAX];
+	const struct options *options = &run->options;
+	if (target_open(options->pid, &run->target, err) != 0 || check_tids(run, err) != 0)
+		return -1;
+	if (output_expand(options->output, run->target.pid, run->target.name, time(NULL), path, err) != 0 ||
+		output_open(path, &run->output, err) != 0)
+		return -1;
+	struct space_source source = {&run->target, open_mapped_file, read_target_memory};
+	run->space = space_new(&source, run->target.exe);
+	run->unwinder = run->space != NULL ? unwinder_new(run->space, options->max_depth) : NULL;
+	run->profile = profile_new(options->kind);
+	if (run->unwinder == NULL || run->profile == NULL)
+		return error_set(err, "not enough memory to start");
+	run->sampling = (struct sampler_options){.kind = options->kind,
+		.duration_ns = options->duration_ns,
+		.rate_hz = options->rate_hz,
+		.tids = options->tids,
+		.n_tids = options->n_tids};
+	return 0;
+}
+
+static void release(struct run *run)
+{
+	output_discard(&run->output);
+	profile_free(run->profile);
+	symbolizer_free(run->symbolizer);
+	unwinder_free(run->unwinder);
+	space_free(run->space);
+	target_close(&run->target);
+	free(run);
+}
+
+/* The signals that end a run are taken by the sampling thread (sigtimedwait), so none of ours may get them otherwise. They stay blocked
+ * until the file is written: what was collected is never lost. */
+static void set_signals(void)
+{
+	sigset_t blocked;
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGCHLD);
+	sigaddset(&blocked, SIGINT);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	signal(SIGPIPE, SIG_IGN); /* write(2) then says EPIPE, and we say what it means */
+}
+
+/* Three descriptors are kept open for each thread of the target. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int profile_process(struct run *run)
+{
+	struct error err;
+	if (prepare(run, &err) != 0) {
+		ui_error(err.message);
+		return EXIT_NOTHING;
+	}
+	ui_note(&run->options, "profiling %d (%s) into %s", run->target.pid, run->target.name, run->output.path);
+	if (sample_target(run, &err) != 0 || write_profile(run, &err) != 0) {
+		ui_error(err.message);
+		return EXIT_NOTHING;
+	}
+	note_cost(run);
+	ui_summary(&run->report, run->profile, &run->options, run->output.path);
+	return report_is_partial(&run->result) ? EXIT_PARTIAL : EXIT_FULL;
+}
+
+int main(int argc, char **argv)
+{
+	struct error err;
+	struct run *run = calloc(1, sizeof *run);
+	if (run == NULL) {
+		ui_error("not enough memory to start");
+		return EXIT_NOTHING;
+	}
+	run->target.task_fd = run->output.fd = -1;
+	int code = EXIT_FULL;
+	if (options_parse(argc, argv, &run->options, &err) != 0) {
+		ui_error(err.message);
+		code = EXIT_USAGE;
+	} else if (run->options.command == COMMAND_HELP) {
+		fputs(options_help(), stdout);
+	} else if (run->options.command == COMMAND_VERSION) {
+		puts("cprof-attach " CPROF_VERSION);
+	} else {
+		set_signals();
+		raise_file_limit();
+		code = profile_process(run);
+	}
+	release(run);
+	return code;
+}

@@ -1,0 +1,239 @@
+#include "attach/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+	"Usage: cprof-attach -p PID [OPTION]...\n"
+	"Profile a running native program (C, C++, Rust, Go) from outside, and write a pprof file.\n"
+	"\n"
+	"  -p, --pid PID          the process to profile (also as the only argument)\n"
+	"  -d, --duration TIME    how long: 30, 30s, 1m30s, 500ms (default 30s)\n"
+	"  -r, --rate HZ          samples a second of each thread (default 99; also -F, --frequency)\n"
+	"  -e, --event KIND       cpu: where CPU time goes (default)\n"
+	"                         state: where all time goes, running, waiting or asleep (also: wall)\n"
+	"  -o, --output FILE      where to write; - is standard output; %p, %n and %t stand for the\n"
+	"                         PID, the program's name and the time (default cprof-%n-%p-%t.pb.gz)\n"
+	"      --tid TID          only this thread; may be given several times\n"
+	"      --max-depth N      frames kept of one stack, from both its ends (default 16384)\n"
+	"  -q, --quiet            only errors on standard error\n"
+	"  -v, --verbose          say what is done, and list the modules and where their names came from\n"
+	"  -h, --help             this text\n"
+	"  -V, --version          the version\n"
+	"\n"
+	"Ctrl-C and SIGTERM end the run early and write what there is.\n"
+	"Exit status: 0 a full profile, 1 a partial one (ended early, or some threads could not be\n"
+	"sampled), 2 nothing was written, 64 usage error.\n"
+	"\n"
+	"Then: go tool pprof -top FILE, or go tool pprof -http=: FILE\n";
+
+const char *options_help(void)
+{
+	return help;
+}
+
+/* The units of a duration, longest first, as they must appear. */
+static const struct unit {
+	const char *name;
+	int64_t ns;
+} units[] = {
+	{"h", 3600 * INT64_C(1000000000)},
+	{"m", 60 * INT64_C(1000000000)},
+	{"s", INT64_C(1000000000)},
+	{"ms", 1000000},
+};
+
+enum { N_UNITS = sizeof units / sizeof *units };
+
+static const int64_t longest_ns = 30 * 24 * 3600 * INT64_C(1000000000);
+
+/* The index of the unit at `text`, or N_UNITS; *after is set behind it. A bare number at the end means seconds. */
+static size_t unit_at(const char *text, const char **after)
+{
+	size_t len = strspn(text, "hms");
+	*after = text + len;
+	if (len == 0)
+		return *text == '\0' ? 2 : N_UNITS;
+	for (size_t i = 0; i < N_UNITS; i++)
+		if (strlen(units[i].name) == len && strncmp(text, units[i].name, len) == 0)
+			return i;
+	return N_UNITS;
+}
+
+bool options_duration(const char *text, int64_t *ns)
+{
+	double total = 0;
+	size_t least = 0; /* the smallest unit still allowed: "30s1m" is refused */
+	if (*text == '\0')
+		return false;
+	while (*text != '\0') {
+		/* strtod alone would also take "1e5", "0x10" and "nan". */
+		const char *digits_end = text + strspn(text, "0123456789.");
+		char *end;
+		double number = strtod(text, &end);
+		const char *after;
+		size_t unit = unit_at(end, &after);
+		if (end == text || end != digits_end || unit == N_UNITS || unit < least)
+			return false;
+		total += number * (double)units[unit].ns;
+		least = unit + 1;
+		text = after;
+	}
+	if (!(total >= 1e6) || total > (double)longest_ns)
+		return false;
+	*ns = (int64_t)total;
+	return true;
+}
+
+/* A whole number in [min, max]; the whole text must be it. */
+static bool parse_number(const char *text, long min, long max, long *value)
+{
+	char *end;
+	errno = 0;
+	long number = strtol(text, &end, 10);
+	if (errno != 0 || end == text || *end != '\0' || number < min || number > max)
+		return false;
+	*value = number;
+	return true;
+}
+
+static int parse_pid(const char *text, pid_t *pid, struct error *err)
+{
+	long number;
+	if (!parse_number(text, 1, INT32_MAX, &number))
+		return error_set(err, "'%s' is not a PID: give the number that ps or pgrep shows", text);
+	if (*pid != 0 && *pid != (pid_t)number)
+		return error_set(err, "one process at a time: %d and %ld were given", *pid, number);
+	*pid = (pid_t)number;
+	return 0;
+}
+
+static int parse_rate(const char *text, double *rate, struct error *err)
+{
+	char *end;
+	double number = strtod(text, &end);
+	if (end == text || *end != '\0' || !isfinite(number) || number < 0.1 || number > 10000)
+		return error_set(err, "'%s' is not a rate: give samples a second from 0.1 to 10000, such as 99", text);
+	*rate = number;
+	return 0;
+}
+
+static int parse_event(const char *text, enum profile_kind *kind, struct error *err)
+{
+	if (strcmp(text, "cpu") == 0)
+		*kind = PROFILE_CPU;
+	else if (strcmp(text, "state") == 0 || strcmp(text, "wall") == 0)
+		*kind = PROFILE_STATE;
+	else
+		return error_set(err, "'%s' is not a kind of profile: give cpu or state", text);
+	return 0;
+}
+
+static int parse_tid(const char *text, struct options *options, struct error *err)
+{
+	long number;
+	if (!parse_number(text, 1, INT32_MAX, &number))
+		return error_set(err, "'%s' is not a thread's ID: give a number from /proc/PID/task", text);
+	if (options->n_tids == OPTIONS_MAX_TIDS)
+		return error_set(err, "more than %d threads were named: leave --tid out to take all", OPTIONS_MAX_TIDS);
+	options->tids[options->n_tids++] = (pid_t)number;
+	return 0;
+}
+
+static int parse_depth(const char *text, size_t *depth, struct error *err)
+{
+	long number;
+	if (!parse_number(text, 2, 65536, &number))
+		return error_set(err, "'%s' is not a depth: give a number of frames from 2 to 65536", text);
+	*depth = (size_t)number;
+	return 0;
+}
+
+enum { OPTION_TID = 256, OPTION_MAX_DEPTH };
+
+static const struct option long_options[] = {
+	{"pid", required_argument, NULL, 'p'},
+	{"duration", required_argument, NULL, 'd'},
+	{"rate", required_argument, NULL, 'r'},
+	{"frequency", required_argument, NULL, 'F'},
+	{"event", required_argument, NULL, 'e'},
+	{"output", required_argument, NULL, 'o'},
+	{"tid", required_argument, NULL, OPTION_TID},
+	{"max-depth", required_argument, NULL, OPTION_MAX_DEPTH},
+	{"quiet", no_argument, NULL, 'q'},
+	{"no-progress", no_argument, NULL, 'q'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+};
+
+static int parse_option(int option, struct options *options, struct error *err)
+{
+	switch (option) {
+	case 'p':
+		return parse_pid(optarg, &options->pid, err);
+	case 'd':
+		if (options_duration(optarg, &options->duration_ns))
+			return 0;
+		return error_set(err, "'%s' is not a duration: give 30, 30s, 1m30s or 500ms", optarg);
+	case 'r':
+	case 'F':
+		return parse_rate(optarg, &options->rate_hz, err);
+	case 'e':
+		return parse_event(optarg, &options->kind, err);
+	case 'o':
+		options->output = optarg;
+		return *optarg != '\0' ? 0 : error_set(err, "the output file's name is empty");
+	case OPTION_TID:
+		return parse_tid(optarg, options, err);
+	case OPTION_MAX_DEPTH:
+		return parse_depth(optarg, &options->max_depth, err);
+	case 'q':
+		options->quiet = true;
+		return 0;
+	case 'v':
+		options->verbose = true;
+		return 0;
+	default:
+		options->command = option == 'h' ? COMMAND_HELP : COMMAND_VERSION;
+		return 0;
+	}
+}
+
+/* What getopt_long refused: an unknown option or a missing argument. */
+static int refuse_option(int result, char **argv, struct error *err)
+{
+	const char *word = argv[optind - 1];
+	if (result == ':')
+		return error_set(err, "%s needs an argument; see cprof-attach --help", word);
+	if (optopt != 0 && optopt < OPTION_TID)
+		return error_set(err, "there is no option -%c; see cprof-attach --help", optopt);
+	return error_set(err, "%s is not an option, or takes no argument; see cprof-attach --help", word);
+}
+
+int options_parse(int argc, char **argv, struct options *options, struct error *err)
+{
+	*options = (struct options){
+		.duration_ns = 30 * INT64_C(1000000000), .rate_hz = 99, .kind = PROFILE_CPU, .max_depth = 16384};
+	optind = 0; /* glibc: start anew, so that tests can call this more than once */
+	opterr = 0;
+	int option;
+	while ((option = getopt_long(argc, argv, ":p:d:r:F:e:o:qvhV", long_options, NULL)) != -1) {
+		if (option == ':' || option == '?')
+			return refuse_option(option, argv, err);
+		if (parse_option(option, options, err) != 0)
+			return -1;
+	}
+	if (options->command != COMMAND_PROFILE)
+		return 0;
+	for (int i = optind; i < argc; i++)
+		if (parse_pid(argv[i], &options->pid, err) != 0)
+			return -1;
+	if (options->pid == 0)
+		return error_set(err, "which process? Give its PID: cprof-attach -p PID (see cprof-attach --help)");
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* The command line: argv -> struct options. Pure: reads nothing, prints nothing. */
+#ifndef ATTACH_OPTIONS_H
+#define ATTACH_OPTIONS_H
+
+#include "encoder/profile.h"
+#include "unwind/error.h"
+
+enum command { COMMAND_PROFILE, COMMAND_HELP, COMMAND_VERSION };
+
+enum { OPTIONS_MAX_TIDS = 1024 };
+
+struct options {
+	enum command command;
+	pid_t pid;
+	int64_t duration_ns;
+	double rate_hz;
+	enum profile_kind kind;
+	const char *output; /* NULL: the default pattern; "-": stdout; %p %n %t expand. Borrowed from argv. */
+	pid_t tids[OPTIONS_MAX_TIDS];
+	size_t n_tids; /* 0: every thread */
+	size_t max_depth;
+	bool quiet, verbose;
+};
+
+/* Parses argv as getopt_long(3) does (options and the PID in any order). Returns 0, or -1 with the usage error in *err. */
+int options_parse(int argc, char **argv, struct options *options, struct error *err);
+
+/* "30", "30s", "1m30s", "500ms", "1h" -> nanoseconds; false when malformed, zero, or longer than 30 days. */
+bool options_duration(const char *text, int64_t *ns);
+
+/* The text of --help, with the exit codes. Static storage. */
+const char *options_help(void);
+
+#endif

@@ -1,0 +1,523 @@
+#include "attach/target.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- small reads of /proc ---- */
+
+/* Reads a small file whole into buffer (terminated); -1 with errno. */
+static ssize_t read_small(int dir_fd, const char *path, char *buffer, size_t cap)
+{
+	int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = read(fd, buffer, cap - 1);
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	if (n >= 0)
+		buffer[n] = '\0';
+	return n;
+}
+
+static ssize_t pread_small(int fd, char *buffer, size_t cap)
+{
+	ssize_t n = pread(fd, buffer, cap - 1, 0);
+	if (n >= 0)
+		buffer[n] = '\0';
+	return n;
+}
+
+/* The value of "Key:\t123" in /proc/.../status, or -1. */
+static long status_number(const char *status, const char *key)
+{
+	size_t len = strlen(key);
+	for (const char *line = status; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, key, len) == 0 && line[len] == ':')
+			return strtol(line + len + 1, NULL, 10);
+	}
+	return -1;
+}
+
+static void read_comm(pid_t pid, char name[16])
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	char buffer[64];
+	name[0] = '\0';
+	if (read_small(AT_FDCWD, path, buffer, sizeof buffer) < 0)
+		return;
+	buffer[strcspn(buffer, "\n")] = '\0';
+	snprintf(name, 16, "%.15s", buffer);
+}
+
+/* Field 3 (state) and field 9 (flags) of a stat file; the name before them may hold any byte, so start at the last ')'. */
+static bool parse_stat(const char *stat, char *state, unsigned long *flags)
+{
+	const char *p = strrchr(stat, ')');
+	return p != NULL && sscanf(p + 1, " %c %*d %*d %*d %*d %*d %lu", state, flags) == 2;
+}
+
+/* ---- what can be profiled ---- */
+
+enum { PF_KTHREAD = 0x00200000 }; /* include/linux/sched.h, shown in field 9 of stat */
+
+static int refuse_status(pid_t pid, const char *name, const char *status, const char *stat, struct error *err)
+{
+	long tgid = status_number(status, "Tgid"), tracer = status_number(status, "TracerPid");
+	char state = '?';
+	unsigned long flags = 0;
+	if (tgid > 0 && tgid != pid) {
+		char owner[16];
+		read_comm((pid_t)tgid, owner);
+		return error_set(err, "%d is a thread of process %ld (%s): profile it with -p %ld --tid %d", pid, tgid, owner,
+			tgid, pid);
+	}
+	if (!parse_stat(stat, &state, &flags))
+		return error_set(err, "cannot read /proc/%d/stat: is /proc mounted?", pid);
+	if ((flags & PF_KTHREAD) != 0)
+		return error_set(err, "%d (%s) is a kernel thread and has no program to profile: use perf for the kernel", pid, name);
+	/* A leader that called pthread_exit is a zombie, too, while its threads go on. */
+	if ((state == 'Z' || state == 'X') && status_number(status, "Threads") <= 1) {
+		long parent = status_number(status, "PPid");
+		char owner[16];
+		read_comm((pid_t)parent, owner);
+		return error_set(err,
+			"%d (%s) has ended and is a zombie until its parent %ld (%s) collects it: nothing is left to profile; "
+			"choose a running process",
+			pid, name, parent, owner);
+	}
+	if (tracer > 0) {
+		char owner[16];
+		read_comm((pid_t)tracer, owner);
+		return error_set(err, "%d (%s) is being traced by %s (PID %ld), and a process has one tracer: end that one first",
+			pid, name, owner, tracer);
+	}
+	return 0;
+}
+
+/* Only x86-64: the registers, the system calls and the unwind tables of others differ. */
+static int refuse_architecture(pid_t pid, const char *name, struct error *err)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/exe", pid);
+	Elf64_Ehdr header;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return 0; /* permission: the attach itself will say which rule */
+	ssize_t n = pread(fd, &header, sizeof header, 0);
+	close(fd);
+	if (n < (ssize_t)sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+		return 0;
+	if (header.e_ident[EI_CLASS] == ELFCLASS32)
+		return error_set(err, "%d (%s) is a 32-bit program: only 64-bit x86 programs can be profiled; try perf record -p %d",
+			pid, name, pid);
+	if (header.e_machine != EM_X86_64)
+		return error_set(err, "%d (%s) is a program for another architecture (ELF machine %u): only x86-64 can be profiled",
+			pid, name, header.e_machine);
+	return 0;
+}
+
+static int no_such_process(pid_t pid, struct error *err)
+{
+	return error_set(err, "there is no process %d (any more): find the PID with ps or pgrep", pid);
+}
+
+static int look_at(pid_t pid, struct target *target, struct error *err)
+{
+	char path[64], status[4096], stat[1024];
+	if (pid == getpid())
+		return error_set(err, "%d is cprof-attach itself, and a process cannot trace itself: give another PID", pid);
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	if (read_small(AT_FDCWD, path, status, sizeof status) < 0) {
+		if (kill(pid, 0) == 0 || errno == EPERM)
+			return error_set(err,
+				"cannot see process %d in /proc (%s): /proc is hidden here (hidepid) or not mounted; run as root",
+				pid, strerror(errno));
+		return no_such_process(pid, err);
+	}
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	if (read_small(AT_FDCWD, path, stat, sizeof stat) < 0)
+		return no_such_process(pid, err);
+	target->pid = target->live_tid = pid;
+	read_comm(pid, target->name);
+	if (refuse_status(pid, target->name, status, stat, err) != 0)
+		return -1;
+	return refuse_architecture(pid, target->name, err);
+}
+
+static void read_exe(struct target *target)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/exe", target->pid);
+	ssize_t n = readlink(path, target->exe, sizeof target->exe - 1);
+	target->exe[n > 0 ? n : 0] = '\0';
+	static const char deleted[] = " (deleted)";
+	size_t len = strlen(target->exe), cut = sizeof deleted - 1;
+	if (len > cut && strcmp(target->exe + len - cut, deleted) == 0)
+		target->exe[len - cut] = '\0';
+}
+
+int target_open(pid_t pid, struct target *target, struct error *err)
+{
+	struct target t = {.task_fd = -1};
+	if (look_at(pid, &t, err) != 0)
+		return -1;
+	read_exe(&t);
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/task", pid);
+	t.task_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t.task_fd < 0 || clock_getcpuclockid(pid, &t.cpu_clock) != 0) {
+		target_close(&t);
+		return no_such_process(pid, err);
+	}
+	*target = t;
+	return 0;
+}
+
+void target_close(struct target *target)
+{
+	if (target->task_fd >= 0)
+		close(target->task_fd);
+	target->task_fd = -1;
+}
+
+/* ---- threads, read without stopping ---- */
+
+static int open_thread_file(const struct target *target, pid_t tid, const char *name)
+{
+	char path[64];
+	snprintf(path, sizeof path, "%d/%s", tid, name);
+	return openat(target->task_fd, path, O_RDONLY | O_CLOEXEC);
+}
+
+int thread_open(const struct target *target, pid_t tid, struct thread *thread)
+{
+	struct thread t = {.tid = tid};
+	t.schedstat_fd = open_thread_file(target, tid, "schedstat");
+	t.syscall_fd = t.schedstat_fd < 0 ? -1 : open_thread_file(target, tid, "syscall");
+	t.stat_fd = t.syscall_fd < 0 ? -1 : open_thread_file(target, tid, "stat");
+	if (t.stat_fd < 0 || thread_read_name(target, &t) != 0) {
+		int saved = errno;
+		thread_close(&t);
+		errno = saved;
+		return -1;
+	}
+	*thread = t;
+	return 0;
+}
+
+void thread_close(struct thread *thread)
+{
+	int *fds[] = {&thread->schedstat_fd, &thread->syscall_fd, &thread->stat_fd};
+	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+int target_each_thread(const struct target *target, void (*each)(void *context, pid_t tid), void *context)
+{
+	/* getdents on the kept descriptor: opendir would allocate at every tick. */
+	_Alignas(struct dirent64) char buffer[32768];
+	int n_threads = 0;
+	if (lseek(target->task_fd, 0, SEEK_SET) < 0)
+		return -1;
+	for (;;) {
+		ssize_t n = getdents64(target->task_fd, buffer, sizeof buffer);
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			return n_threads > 0 ? n_threads : -1;
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
+			at += entry->d_reclen;
+			pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+			if (tid <= 0)
+				continue;
+			each(context, tid);
+			n_threads++;
+		}
+	}
+}
+
+uint64_t target_stack_start(const struct target *target)
+{
+	char path[64], text[1024];
+	unsigned long long start;
+	snprintf(path, sizeof path, "%d/stat", target->live_tid);
+	if (read_small(target->task_fd, path, text, sizeof text) <= 0)
+		return 0;
+	const char *p = strrchr(text, ')');
+	/* Fields 3 to 27 lie between the name and it. */
+	for (int field = 3; p != NULL && field <= 28; field++)
+		p = strchr(p + 1, ' ');
+	return p != NULL && sscanf(p, " %llu", &start) == 1 ? start : 0;
+}
+
+int target_thread_count(const struct target *target)
+{
+	/* The kernel gives the directory two links and one for each thread (fs/proc/base.c, proc_task_getattr). */
+	struct stat st;
+	if (fstat(target->task_fd, &st) != 0 || st.st_nlink <= 2)
+		return -1;
+	return (int)st.st_nlink - 2;
+}
+
+/* Decimal digits at *p; *p is left behind them and one space. */
+static uint64_t take_number(const char **p)
+{
+	uint64_t value = 0;
+	for (; **p >= '0' && **p <= '9'; (*p)++)
+		value = value * 10 + (uint64_t)(**p - '0');
+	*p += **p == ' ';
+	return value;
+}
+
+int thread_schedstat(const struct thread *thread, struct schedstat *out)
+{
+	char text[96];
+	if (pread_small(thread->schedstat_fd, text, sizeof text) <= 0)
+		return -1;
+	const char *p = text;
+	out->run_ns = take_number(&p);
+	out->wait_ns = take_number(&p);
+	out->count = take_number(&p);
+	return 0;
+}
+
+int thread_state(const struct thread *thread, char *letter)
+{
+	char text[1024];
+	unsigned long flags;
+	if (pread_small(thread->stat_fd, text, sizeof text) <= 0 || !parse_stat(text, letter, &flags))
+		return -1;
+	return 0;
+}
+
+int thread_read_name(const struct target *target, struct thread *thread)
+{
+	char path[64], text[64];
+	snprintf(path, sizeof path, "%d/comm", thread->tid);
+	if (read_small(target->task_fd, path, text, sizeof text) < 0)
+		return -1;
+	text[strcspn(text, "\n")] = '\0';
+	snprintf(thread->name, sizeof thread->name, "%.15s", text);
+	return 0;
+}
+
+int thread_blocked(const struct thread *thread, struct blocked *out)
+{
+	char text[256];
+	if (pread_small(thread->syscall_fd, text, sizeof text) <= 0)
+		return -1;
+	if (strncmp(text, "running", 7) == 0)
+		return 0;
+	struct blocked b;
+	unsigned long long sp, pc;
+	/* "NR ARG1 ... ARG6 SP PC", or "-1 SP PC" when it waits elsewhere than in a system call. */
+	if (sscanf(text, "%d %*x %*x %*x %*x %*x %*x %llx %llx", &b.nr, &sp, &pc) != 3 &&
+		sscanf(text, "%d %llx %llx", &b.nr, &sp, &pc) != 3)
+		return -1;
+	b.sp = sp;
+	b.pc = pc;
+	*out = b;
+	return 1;
+}
+
+/* ---- memory, maps, files ---- */
+
+size_t target_read(pid_t tid, uint64_t address, void *buffer, size_t len)
+{
+	struct iovec local = {buffer, len}, remote = {(void *)(uintptr_t)address, len};
+	ssize_t n = process_vm_readv(tid, &local, 1, &remote, 1, 0);
+	return n > 0 ? (size_t)n : 0;
+}
+
+enum { MAPS_LIMIT = 64 << 20 };
+
+char *target_maps(const struct target *target, pid_t tid, size_t *len)
+{
+	char path[64];
+	snprintf(path, sizeof path, "%d/maps", tid);
+	int fd = openat(target->task_fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	size_t cap = 65536, n = 0;
+	char *text = malloc(cap);
+	while (text != NULL) {
+		ssize_t got = read(fd, text + n, cap - n);
+		if (got <= 0)
+			break;
+		n += (size_t)got;
+		if (n < cap)
+			continue;
+		char *larger = cap < MAPS_LIMIT ? realloc(text, cap * 2) : NULL;
+		if (larger == NULL)
+			break;
+		text = larger;
+		cap *= 2;
+	}
+	close(fd);
+	*len = n;
+	return text;
+}
+
+/* The file at `path`, if it is a regular file and the one that is mapped. */
+static int open_same_file(const char *path, const struct map *map)
+{
+	/* O_NONBLOCK: the path may lead to a FIFO by now. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == map->inode &&
+		major(st.st_dev) == map->dev_major && minor(st.st_dev) == map->dev_minor)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int target_open_file(const struct target *target, const struct map *map)
+{
+	char path[PATH_MAX + 64];
+	if (map->inode == 0)
+		return -1;
+	/* The kernel's own link to the mapped file: right for deleted and replaced files and other mount namespaces, for root only. */
+	snprintf(path, sizeof path, "/proc/%d/map_files/%llx-%llx", target->live_tid, (unsigned long long)map->start,
+		(unsigned long long)map->end);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	if (fd >= 0) {
+		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+			return fd;
+		close(fd);
+	}
+	snprintf(path, sizeof path, "/proc/%d/exe", target->live_tid);
+	fd = open_same_file(path, map);
+	if (fd >= 0)
+		return fd;
+	snprintf(path, sizeof path, "/proc/%d/root%s", target->live_tid, map->path);
+	return open_same_file(path, map);
+}
+
+int target_cpu_ns(const struct target *target, uint64_t *ns)
+{
+	struct timespec t;
+	if (clock_gettime(target->cpu_clock, &t) != 0)
+		return -1;
+	*ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return 0;
+}
+
+struct traced {
+	const struct target *target;
+	bool any;
+};
+
+static void is_traced_by_us(void *context, pid_t tid)
+{
+	struct traced *traced = context;
+	char path[64], status[4096];
+	snprintf(path, sizeof path, "%d/status", tid);
+	if (read_small(traced->target->task_fd, path, status, sizeof status) > 0 &&
+		status_number(status, "TracerPid") == getpid())
+		traced->any = true;
+}
+
+bool target_is_traced(const struct target *target)
+{
+	struct traced traced = {target, false};
+	target_each_thread(target, is_traced_by_us, &traced);
+	return traced.any;
+}
+
+/* ---- ptrace ---- */
+
+int thread_seize(struct thread *thread)
+{
+	if (ptrace(PTRACE_SEIZE, thread->tid, NULL, (void *)PTRACE_O_TRACEEXEC) != 0)
+		return -1;
+	thread->seized = true;
+	return 0;
+}
+
+int thread_interrupt(struct thread *thread)
+{
+	if (ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) != 0)
+		return -1;
+	thread->interrupted = true;
+	return 0;
+}
+
+int thread_get_regs(const struct thread *thread, struct user_regs_struct *regs)
+{
+	return ptrace(PTRACE_GETREGS, thread->tid, NULL, regs) == 0 ? 0 : -1;
+}
+
+int thread_set_regs(const struct thread *thread, const struct user_regs_struct *regs)
+{
+	return ptrace(PTRACE_SETREGS, thread->tid, NULL, regs) == 0 ? 0 : -1;
+}
+
+int thread_continue(struct thread *thread, int signal)
+{
+	thread->listening = false;
+	return ptrace(PTRACE_CONT, thread->tid, NULL, (void *)(intptr_t)signal) == 0 ? 0 : -1;
+}
+
+int thread_listen(struct thread *thread)
+{
+	thread->listening = true;
+	return ptrace(PTRACE_LISTEN, thread->tid, NULL, NULL) == 0 ? 0 : -1;
+}
+
+static void classify(int status, struct wait_event *event)
+{
+	event->signal = 0;
+	if (!WIFSTOPPED(status)) {
+		event->kind = TARGET_GONE;
+		return;
+	}
+	int signal = WSTOPSIG(status), ptrace_event = status >> 16;
+	if (ptrace_event == PTRACE_EVENT_EXEC) {
+		event->kind = TARGET_EXEC;
+	} else if (ptrace_event == PTRACE_EVENT_STOP) {
+		/* SIGTRAP: an interrupt, or the end of a group stop. Another signal: the group stop that it began (ptrace(2)). */
+		event->kind = signal == SIGTRAP ? TARGET_STOPPED : TARGET_GROUP;
+	} else {
+		/* A signal on its way to the thread. Swallowing it here can hang a program for good: it goes on with the same one. */
+		event->kind = TARGET_SIGNAL;
+		event->signal = signal;
+	}
+}
+
+int target_wait(struct wait_event *event)
+{
+	int status;
+	pid_t tid;
+	do
+		tid = waitpid(-1, &status, __WALL | WNOHANG);
+	while (tid < 0 && errno == EINTR);
+	if (tid <= 0)
+		return tid < 0 ? -1 : 0;
+	event->tid = tid;
+	classify(status, event);
+	return 1;
+}

@@ -1,0 +1,17 @@
+/* Profile -> the bytes of a .pb.gz file (profile.proto, gzip). The only user of protobuf-c and zlib. */
+#ifndef ENCODER_PPROF_H
+#define ENCODER_PPROF_H
+
+#include "encoder/profile.h"
+
+struct pprof_times {
+	int64_t time_ns;     /* start of sampling, nanoseconds since the epoch */
+	int64_t duration_ns; /* of sampling */
+	int64_t period_ns;   /* mean distance of two ticks as measured, not as requested */
+};
+
+/* Writes the whole profile to `fd` (a file, a pipe). The profile must have been through profile_symbolize, or locations have
+ * addresses only. On failure the message has the errno's text; what was written so far is of no use. */
+int pprof_write(const struct profile *profile, const struct pprof_times *times, int fd, struct error *err);
+
+#endif

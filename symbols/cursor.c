@@ -1,0 +1,96 @@
+#include "symbols/cursor.h"
+
+#include <string.h>
+
+static void cursor_fail(struct cursor *cursor)
+{
+	cursor->bad = true;
+	cursor->left = 0;
+}
+
+struct cursor cursor_at(struct bytes bytes, uint64_t offset)
+{
+	struct cursor cursor = {.at = bytes.v, .left = bytes.n};
+	cursor_skip(&cursor, offset);
+	return cursor;
+}
+
+uint64_t cursor_uint(struct cursor *cursor, size_t size)
+{
+	uint64_t value = 0;
+	if (cursor->left < size || size > sizeof(value)) {
+		cursor_fail(cursor);
+		return 0;
+	}
+	memcpy(&value, cursor->at, size); /* x86-64 files on x86-64 */
+	cursor_skip(cursor, size);
+	return value;
+}
+
+uint64_t cursor_uleb(struct cursor *cursor)
+{
+	uint64_t value = 0;
+	for (unsigned shift = 0; cursor->left != 0; shift += shift < 64 ? 7 : 0) {
+		uint8_t byte = *cursor->at;
+		cursor_skip(cursor, 1);
+		if (shift < 64)
+			value |= (uint64_t)(byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0)
+			return value;
+	}
+	cursor_fail(cursor);
+	return 0;
+}
+
+int64_t cursor_sleb(struct cursor *cursor)
+{
+	uint64_t value = 0;
+	for (unsigned shift = 0; cursor->left != 0;) {
+		uint8_t byte = *cursor->at;
+		cursor_skip(cursor, 1);
+		if (shift < 64) {
+			value |= (uint64_t)(byte & 0x7f) << shift;
+			shift += 7;
+		}
+		if ((byte & 0x80) == 0) {
+			if (shift < 64 && (byte & 0x40) != 0)
+				value |= UINT64_MAX << shift;
+			return (int64_t)value;
+		}
+	}
+	cursor_fail(cursor);
+	return 0;
+}
+
+const char *cursor_string(struct cursor *cursor)
+{
+	const char *text = (const char *)cursor->at;
+	const uint8_t *end = cursor->left == 0 ? NULL : memchr(cursor->at, '\0', cursor->left);
+	if (end == NULL) {
+		cursor_fail(cursor);
+		return "";
+	}
+	cursor_skip(cursor, (uint64_t)(end - cursor->at) + 1);
+	return text;
+}
+
+void cursor_skip(struct cursor *cursor, uint64_t count)
+{
+	if (cursor->left < count) {
+		cursor_fail(cursor);
+		return;
+	}
+	if (count == 0) /* an empty section has no bytes to point to */
+		return;
+	cursor->at += count;
+	cursor->left -= (size_t)count;
+}
+
+struct cursor cursor_take(struct cursor *cursor, uint64_t count)
+{
+	struct cursor taken = *cursor;
+	cursor_skip(cursor, count);
+	taken.bad = cursor->bad;
+	taken.left = cursor->bad ? 0 : (size_t)count;
+	return taken;
+}

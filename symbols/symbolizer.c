@@ -1,0 +1,209 @@
+#include "symbols/symbolizer.h"
+
+#include "symbols/arena.h"
+#include "symbols/debugfile.h"
+#include "symbols/debuginfo.h"
+#include "symbols/demangle.h"
+#include "symbols/dwarf.h"
+#include "symbols/elfsyms.h"
+#include "symbols/plt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct symbolizer {
+	struct arena *arena;
+	struct demangler *demangler;
+};
+
+/* One question, as asked: its place in the caller's arrays. */
+struct question {
+	uint64_t pc;
+	size_t index;
+};
+
+/* One batch. Everything from `pcs` on has n elements, one for each different address, ascending. */
+struct batch {
+	struct symbolizer *symbolizer;
+	const struct image *image;
+	struct question *questions;
+	size_t n_questions;
+	uint64_t *pcs;
+	struct dwarf_chain *chains;
+	struct elfsym *names;
+	struct symbolized *answers;
+	size_t n;
+	struct image *debug_image; /* the separate file; may be NULL */
+	struct debuginfo *debuginfo;
+	bool dwarf_complete;
+	enum elfsyms_source names_from;
+};
+
+struct symbolizer *symbolizer_new(void)
+{
+	struct symbolizer *symbolizer = calloc(1, sizeof(*symbolizer));
+	if (symbolizer == NULL)
+		return NULL;
+	symbolizer->arena = arena_new();
+	if (symbolizer->arena != NULL)
+		symbolizer->demangler = demangler_new(symbolizer->arena);
+	if (symbolizer->demangler == NULL) {
+		symbolizer_free(symbolizer);
+		return NULL;
+	}
+	return symbolizer;
+}
+
+void symbolizer_free(struct symbolizer *symbolizer)
+{
+	if (symbolizer == NULL)
+		return;
+	arena_free(symbolizer->arena);
+	free(symbolizer);
+}
+
+static int question_compare(const void *a, const void *b)
+{
+	const struct question *x = a, *y = b;
+	return (x->pc > y->pc) - (x->pc < y->pc);
+}
+
+static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n)
+{
+	batch->questions = calloc(n + 1, sizeof(*batch->questions));
+	batch->pcs = calloc(n + 1, sizeof(*batch->pcs));
+	batch->chains = calloc(n + 1, sizeof(*batch->chains));
+	batch->names = calloc(n + 1, sizeof(*batch->names));
+	batch->answers = calloc(n + 1, sizeof(*batch->answers));
+	if (batch->questions == NULL || batch->pcs == NULL || batch->chains == NULL || batch->names == NULL ||
+		batch->answers == NULL)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		batch->questions[i] = (struct question){.pc = vaddrs[i], .index = i};
+	batch->n_questions = n;
+	qsort(batch->questions, n, sizeof(*batch->questions), question_compare);
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || batch->questions[i].pc != batch->questions[i - 1].pc)
+			batch->pcs[batch->n++] = batch->questions[i].pc;
+	for (size_t i = 0; i < batch->n; i++)
+		batch->chains[i] = (struct dwarf_chain){.file = ""};
+	return 0;
+}
+
+static void batch_close(struct batch *batch)
+{
+	debuginfo_close(batch->debuginfo);
+	image_free(batch->debug_image);
+	free(batch->questions);
+	free(batch->pcs);
+	free(batch->chains);
+	free(batch->names);
+	free(batch->answers);
+}
+
+static int batch_dwarf(struct batch *batch)
+{
+	struct section own;
+	batch->debuginfo = debuginfo_open(batch->image);
+	if (batch->debuginfo == NULL && !image_section(batch->image, ".debug_info", &own)) {
+		batch->debug_image = debugfile_open(image_build_id(batch->image));
+		if (batch->debug_image != NULL)
+			batch->debuginfo = debuginfo_open(batch->debug_image);
+	}
+	if (batch->debuginfo == NULL)
+		return 0;
+	return dwarf_lookup(batch->debuginfo, batch->symbolizer->arena, batch->pcs, batch->n, batch->chains,
+		&batch->dwarf_complete);
+}
+
+static int batch_names(struct batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++) {
+		const struct dwarf_chain *chain = &batch->chains[i];
+		const char *prefer = chain->n == 0 ? "" : chain->lines[chain->n - 1].system_name;
+		batch->names[i] = (struct elfsym){.pc = batch->pcs[i], .prefer = prefer, .name = ""};
+	}
+	if (elfsyms_lookup(batch->image, batch->debug_image, batch->symbolizer->arena, batch->names, batch->n,
+		    &batch->names_from) != 0)
+		return -1;
+	return plt_lookup(batch->image, batch->symbolizer->arena, batch->names, batch->n);
+}
+
+/* Puts the two sources together: the linker's name for the physical function, readable names for all. */
+static int answer_make(struct batch *batch, size_t i)
+{
+	struct dwarf_chain *chain = &batch->chains[i];
+	const char *name = batch->names[i].name;
+	if (chain->n == 0) {
+		if (name[0] == '\0' && chain->line == 0 && chain->file[0] == '\0')
+			return 0;
+		chain->lines = arena_alloc(batch->symbolizer->arena, sizeof(*chain->lines));
+		if (chain->lines == NULL)
+			return -1;
+		*chain->lines = (struct source_line){
+			.function = "", .system_name = "", .file = chain->file, .line = chain->line};
+		chain->n = 1;
+	}
+	if (name[0] != '\0') {
+		chain->lines[chain->n - 1].system_name = name;
+		chain->lines[chain->n - 1].function = "";
+	}
+	for (size_t k = 0; k < chain->n; k++) {
+		struct source_line *line = &chain->lines[k];
+		if (line->function[0] == '\0')
+			line->function = demangle(batch->symbolizer->demangler, line->system_name);
+		if (line->function == NULL)
+			return -1;
+	}
+	batch->answers[i] = (struct symbolized){.lines = chain->lines, .n = chain->n};
+	return 0;
+}
+
+static const char *source_name(const struct batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++)
+		if (batch->chains[i].n != 0 && batch->debuginfo != NULL)
+			return batch->debug_image != NULL ? "DWARF (separate file)" : "DWARF";
+	switch (batch->names_from) {
+	case ELFSYMS_FULL:
+		return "ELF symbols";
+	case ELFSYMS_DYNAMIC:
+		return "dynamic symbols";
+	default:
+		return "none";
+	}
+}
+
+static void batch_give(const struct batch *batch, struct symbolized *out, struct symbol_quality *quality)
+{
+	struct symbol_quality counted = {.addresses = batch->n_questions};
+	for (size_t i = 0, k = 0; i < batch->n_questions; i++) {
+		const struct question *question = &batch->questions[i];
+		while (batch->pcs[k] != question->pc)
+			k++;
+		const struct symbolized *answer = &batch->answers[k];
+		out[question->index] = *answer;
+		counted.with_function += answer->n != 0 && answer->lines[answer->n - 1].function[0] != '\0';
+		counted.with_line += answer->n != 0 && answer->lines[0].line != 0;
+	}
+	counted.source = source_name(batch);
+	counted.complete = batch->debuginfo != NULL && batch->dwarf_complete;
+	*quality = counted;
+}
+
+int symbolizer_image(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs, size_t n,
+	struct symbolized *out, struct symbol_quality *quality)
+{
+	struct batch batch = {.symbolizer = symbolizer, .image = image};
+	int result = -1;
+	if (batch_open(&batch, vaddrs, n) != 0 || batch_dwarf(&batch) != 0 || batch_names(&batch) != 0)
+		goto out;
+	for (size_t i = 0; i < batch.n; i++)
+		if (answer_make(&batch, i) != 0)
+			goto out;
+	batch_give(&batch, out, quality);
+	result = 0;
+out:
+	batch_close(&batch);
+	return result;
+}

@@ -1,0 +1,44 @@
+/* Addresses of one ELF image -> functions, files, lines and inlined calls. Works on batches, so that each
+ * compilation unit is read once. */
+#ifndef SYMBOLS_SYMBOLIZER_H
+#define SYMBOLS_SYMBOLIZER_H
+
+#include "unwind/image.h"
+
+/* One function at one address. All strings are owned by the symbolizer and live as long as it; "" when not
+ * known. */
+struct source_line {
+	const char *function; /* demangled, for people; "" when unknown */
+	const char *system_name; /* as the linker knows it; "" when unknown */
+	const char *file; /* absolute where the debug info allows it */
+	uint32_t line; /* of the address (of the call, in an outer function); 0 unknown */
+	uint32_t start_line; /* where the function is declared; 0 unknown */
+};
+
+/* The chain at one address: innermost inlined function first, the physical function last. n is 0 when nothing
+ * is known. */
+struct symbolized {
+	const struct source_line *lines; /* owned by the symbolizer */
+	size_t n;
+};
+
+/* Where one image's names came from, for the summary and the profile's comments. */
+struct symbol_quality {
+	size_t addresses, with_function, with_line;
+	const char *source; /* "DWARF", "DWARF (separate file)", "ELF symbols", "dynamic symbols", "none";
+			       static storage */
+	bool complete; /* full symbol information was there: pprof need not (and will not) look again */
+};
+
+struct symbolizer;
+
+struct symbolizer *symbolizer_new(void); /* NULL when memory is out */
+void symbolizer_free(struct symbolizer *symbolizer);
+
+/* Looks up `n` link-time addresses of `image`, each already adjusted for return addresses (pc - is_return), in
+ * any order, duplicates allowed. Fills out[0..n) and *quality. What is missing or damaged in the file makes an
+ * answer empty, never an error; returns -1 only when memory is out. */
+int symbolizer_image(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs, size_t n,
+	struct symbolized *out, struct symbol_quality *quality);
+
+#endif

@@ -1,0 +1,91 @@
+"""-e cpu: who used the CPU, and that the sum is what the kernel charged."""
+
+import pytest
+from conftest import CpuObserver, cpu_ns
+
+BETWEEN = "[cpu between samples]"
+
+
+def test_sample_types_labels_and_period_are_those_of_a_cpu_profile(start, tool):
+    target = start("c_o0")
+    profile = tool.record(target.pid, duration="2s").load()
+    assert profile.sample_types == ["samples/count", "cpu/nanoseconds"]
+    assert profile.period_type == "cpu nanoseconds"
+    for sample in profile.stacks:
+        assert sample.numbers == {"tid": target.pid, "pid": target.pid}
+        assert sample.labels == {"thread": "c_o0"}
+    assert "c_o0" in profile.mappings[0].file, "pprof takes the program's name from the first mapping"
+    assert profile.comments, "the comments say how good the profile is"
+
+
+def test_default_rate_is_99_a_second(start, tool):
+    # A thread that never sleeps has a sample at each of 3 s x 99 Hz = 297 ticks; 10 % is for a machine with other work.
+    target = start("c_o0")
+    run = tool.record(target.pid, duration="3s")
+    profile = run.load()
+    taken = sum(sample.count for sample in profile.stacks)
+    assert 0.9 * 297 <= taken <= 1.1 * 297
+    assert profile.period == pytest.approx(1e9 * profile.duration_s / taken, rel=0.1), "the period is the measured one"
+    assert run.figure(r"([\d.]+) Hz achieved") == pytest.approx(taken / profile.duration_s, rel=0.05)
+    assert profile.duration_s == pytest.approx(3, rel=0.02)
+
+
+def test_split_of_30_to_70_is_found_within_3_points(start, tool):
+    # Were the samples independent, 5 s x 499 Hz = 2,495 of them would give a standard deviation of
+    # sqrt(0.3 x 0.7 / 2495) = 0.9 points: 3 points are 3.3 of them. Ticks at nearly even distances over rounds of 100 ms do
+    # much better (each change between the functions costs less than one sample), so this does not fail by chance.
+    target = start("split_30_70")
+    run = tool.record(target.pid, "-r", 499, duration="5s")
+    profile = run.load()
+    assert sum(sample.count for sample in profile.stacks) >= 2000, "too few samples to decide"
+    truth = float(target.finish().split()[1])
+    assert truth == pytest.approx(0.30, abs=0.01), "the target's own account"
+    stacks = profile.stacks
+    for function, share in (("thirty", truth), ("seventy", 1 - truth)):
+        found = profile.share(lambda sample: function in sample.functions, stacks)
+        assert found == pytest.approx(share, abs=0.03), profile.chains()
+
+
+@pytest.mark.parametrize("name, rate", [("c_o0", 99), ("split_30_70", 499), ("threads64", 99), ("churn", 99)])
+def test_total_is_what_the_kernel_charged(start, tool, figure, name, rate):
+    # The kernel's charge is read from outside, at both ends of the window that the file states. -raw and -top give the window
+    # to 5 ms, which is 0.13 % of 4 s.
+    target = start(name)
+    with CpuObserver(target.pid) as observer:
+        profile = tool.record(target.pid, "-r", rate, duration="4s").load()
+    charged = observer.charged_ns(profile)
+    between = profile.share(lambda sample: sample.root.function == BETWEEN)
+    figure(f"{profile.total_ns / charged - 1:+.2%} off the kernel's charge, {between:.2%} between samples")
+    assert profile.total_ns == pytest.approx(charged, rel=0.03)
+
+
+def test_time_that_no_sample_saw_is_visible(start, tool):
+    # Threads that live for 1 ms and ticks at 10 ms: most threads are never caught, and their time must not vanish.
+    target = start("churn")
+    profile = tool.record(target.pid, duration="2s").load()
+    unseen = [sample for sample in profile.samples if sample.root.function == BETWEEN]
+    assert unseen and all(len(sample.stack) == 1 for sample in unseen)
+    assert profile.share(lambda sample: sample in unseen) > 0.05
+    # A thread that always runs hides nothing.
+    target = start("c_o0")
+    profile = tool.record(target.pid, duration="2s", output="busy.pb.gz").load()
+    assert profile.share(lambda sample: sample.root.function == BETWEEN) < 0.05
+
+
+def test_work_in_step_with_the_ticks_is_not_aliased(start, tool):
+    # The target works 3 ms of every 10 ms in early(); at 100 Hz evenly spaced ticks would all see the same phase: 0 or 100 %.
+    # 600 independent samples have a standard deviation of 1.9 points.
+    target = start("periodic_10ms")
+    profile = tool.record(target.pid, "-r", 100, duration="6s").load()
+    early = profile.share(lambda sample: "early" in sample.functions, profile.stacks)
+    assert early == pytest.approx(0.30, abs=0.10), profile.chains()
+
+
+def test_a_thread_that_sleeps_has_no_cpu_samples(start, tool):
+    target = start("threads64")
+    used = cpu_ns(target.pid)
+    profile = tool.record(target.pid, duration="2s").load()
+    assert cpu_ns(target.pid) > used, "the target worked"
+    # Main sleeps in pause() all the time.
+    assert profile.share(lambda sample: sample.numbers["tid"] == target.pid,
+                         [sample for sample in profile.samples if "tid" in sample.numbers]) < 0.01

@@ -1,0 +1,137 @@
+"""The target goes on as if nothing had been."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from conftest import assert_untouched, burn_until, cpu_ns, proc_status, tracer_of, wait_for
+
+
+@pytest.mark.parametrize("name", ["c_o0", "threads64", "churn", "blocked", "eintr", "go_busy"])
+@pytest.mark.parametrize("event", ["cpu", "state"])
+def test_nothing_is_left_behind(start, tool, name, event):
+    target = start(name)
+    tool.record(target.pid, "-e", event, duration="500ms")
+    assert_untouched(target.pid)
+    if name != "blocked":
+        burn_until(target.pid, 10_000_000)
+
+
+def test_no_signal_is_lost_or_doubled(start, tool):
+    # SIGUSR1 one by one, each echoed before the next is sent: a lost one shows at once.
+    target = start("sigcount")
+    process = tool.start_and_attach(target.pid, "-d", "60s", "-r", "999", "-o", "/dev/null")
+    sent = 0
+    until = cpu_ns(target.pid) + 1_500_000_000
+    while cpu_ns(target.pid) < until or sent < 1000:
+        os.kill(target.pid, signal.SIGUSR1)
+        sent += 1
+        assert target.read_byte(10) == b".", f"SIGUSR1 number {sent} was lost"
+    assert process.poll() is None and tracer_of(target.pid) != 0, "the tool was there all the time"
+    process.send_signal(signal.SIGINT)
+    tool.finish(process)
+    assert target.finish().split() == ["usr1", str(sent), "rtmin", "0"]
+
+
+def test_no_queued_signal_is_lost_or_doubled(start, tool):
+    # Real-time signals queue, so that they can be sent without waiting.
+    target = start("sigcount")
+    process = tool.start_and_attach(target.pid, "-d", "60s", "-r", "999", "-o", "/dev/null")
+    sent = 5000
+    for _ in range(sent):
+        os.kill(target.pid, signal.SIGRTMIN)
+    burn_until(target.pid, 500_000_000)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    tool.finish(process)
+    wait_for(lambda: int(proc_status(target.pid, "ShdPnd"), 16) == 0, "all signals are delivered")
+    assert target.finish().split() == ["usr1", "0", "rtmin", str(sent)]
+
+
+@pytest.mark.parametrize("event", ["cpu", "state"])
+def test_no_call_is_interrupted(start, tool, event):
+    target = start("eintr")
+    tool.record(target.pid, "-e", event, "-r", 499, duration="3s")
+    _, calls, _, interrupted = target.finish().split()
+    assert int(calls) > 1000, "the target made calls"
+    assert int(interrupted) == 0, f"{interrupted} of {calls} calls failed with EINTR"
+
+
+@pytest.mark.parametrize("name", ["threads64", "eintr"])
+def test_tool_killed_at_100_random_moments(start, tool, name):
+    # 50 times for each target.
+    target = start(name)
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    held = 0
+    for i in range(50):
+        process = tool.start("-p", target.pid, "-d", "60s", "-r", "999", "-o", "/dev/null", "-q")
+        # A moment between the start and well within the sampling.
+        time.sleep(chance.uniform(0, 0.1))
+        held += tracer_of(target.pid) != 0
+        process.kill()
+        process.communicate()
+        assert_untouched(target.pid)
+    assert held >= 10, f"only {held} of 50 kills met a tool that had attached (seed {seed})"
+    burn_until(target.pid, 10_000_000)
+    if name == "eintr":
+        target.finish()
+
+
+def state_of(pid):
+    return proc_status(pid, "State")[0]
+
+
+def test_a_stopped_target_stays_stopped(start, tool):
+    target = start("c_o0")
+    os.kill(target.pid, signal.SIGSTOP)
+    wait_for(lambda: state_of(target.pid) == "T", "the target is stopped")
+    used = cpu_ns(target.pid)
+    profile = tool.record(target.pid, "-e", "state", duration="1s").load()
+    assert_untouched(target.pid, "T")
+    assert cpu_ns(target.pid) - used < 1_000_000, "it did not run"
+    stopped = profile.share(lambda sample: sample.labels.get("state") == "stopped")
+    assert stopped >= 0.98, "and the profile says so"
+    os.kill(target.pid, signal.SIGCONT)
+    burn_until(target.pid, 10_000_000)
+
+
+def test_a_target_that_is_stopped_and_continued_during_the_run(start, tool):
+    target = start("threads64")
+    process = tool.start_and_attach(target.pid, "-d", "60s", "-o", os.path.join(tool.folder, "out.pb.gz"))
+    burn_until(target.pid, 100_000_000)
+    os.kill(target.pid, signal.SIGSTOP)
+    # While traced, a group-stopped thread shows as "t (tracing stop)".
+    wait_for(lambda: state_of(target.pid) in "Tt", "the target is stopped")
+    time.sleep(0.5)  # of sampling; what is waited for below is that nothing happens
+    used = cpu_ns(target.pid)
+    time.sleep(0.3)
+    assert cpu_ns(target.pid) - used < 1_000_000, "it stays stopped while it is sampled"
+    os.kill(target.pid, signal.SIGCONT)
+    burn_until(target.pid, 100_000_000)
+    os.kill(target.pid, signal.SIGSTOP)
+    wait_for(lambda: state_of(target.pid) in "Tt", "the target is stopped again")
+    process.send_signal(signal.SIGINT)
+    assert tool.finish(process).code == 1
+    assert_untouched(target.pid, "T")
+    os.kill(target.pid, signal.SIGCONT)
+    burn_until(target.pid, 10_000_000)
+
+
+def test_children_and_their_exit_codes_are_the_targets_own(start, tool):
+    target = start("forker")
+    tool.record(target.pid, "-r", 499)
+    forked, reaped = target.finish().split()[1::2]
+    assert int(forked) > 10 and forked == reaped
+
+
+def test_work_goes_on_during_the_run(start, tool, figure):
+    """How much a busy thread loses at the default rate, as reported; the bound is only against a freeze."""
+    target = start("c_o0")
+    begin, used = time.monotonic(), cpu_ns(target.pid)
+    run = tool.record(target.pid, duration="3s")
+    share = (cpu_ns(target.pid) - used) / 1e9 / (time.monotonic() - begin)
+    figure(f"the target had {share:.1%} of a core while it was profiled; longest pause {run.figure(r'longest ([0-9.]+)')}")
+    assert share > 0.5

@@ -1,0 +1,163 @@
+"""Complete stacks, with the right functions in the right order, on every kind of program."""
+
+import os
+
+import pprof
+import pytest
+from conftest import TOOL, wait_for, burn_until
+
+CHAIN = ["inner", "middle", "outer", "main"]
+
+
+def assert_complete(run, profile, share=0.99):
+    """By the tool's own word, and by the file."""
+    assert run.complete >= share, run.stderr
+    assert profile.complete() >= share, profile.chains()
+    assert profile.complete() == pytest.approx(run.complete, abs=0.002), "the summary and the file agree"
+
+
+def ends_at_first_frame(sample):
+    """In a thread's first frame: _start for main's thread; else what called the program's outermost function is libc's
+    start_thread and its clone3 (which have names only where libc's symbols are installed)."""
+    if sample.root.function == "_start":
+        return True
+    libc = [place for place in sample.stack if place.mapping and "libc" in os.path.basename(place.mapping.file)]
+    return sample.stack[-2:] == libc[-2:] and sample.stack[-3] not in libc
+
+
+@pytest.mark.parametrize("name", ["c_o0", "c_omit_fp", "pie", "no_pie", "static"])
+def test_chain_of_a_c_program(start, tool, name):
+    target = start(name)
+    run = tool.record(target.pid, "-r", 199)
+    profile = run.load()
+    assert_complete(run, profile)
+    for sample in profile.stacks:
+        if not sample.truncated:
+            assert sample.root.function == "_start", sample.functions
+    # Whatever else there is (the instants of a call or return are right too), the sum is the program's real chain.
+    assert profile.share(lambda sample: sample.functions[:4] == CHAIN) >= 0.97, profile.chains()
+    assert any(stack[:4] == CHAIN for stack in pprof.traces(run.path))
+    assert pprof.top(run.path)["main"].cum_percent >= 97
+
+
+def test_stripped_program_has_complete_stacks_of_the_same_depth(start, tool):
+    depths = {}
+    for name in ("stripped.full", "stripped"):
+        run = tool.record(start(name).pid, "-r", 199, output=f"{name}.pb.gz")
+        profile = run.load()
+        assert_complete(run, profile)
+        depths[name] = max(profile.stacks, key=lambda sample: sample.ns)
+    assert len(depths["stripped"].stack) == len(depths["stripped.full"].stack)
+    assert depths["stripped.full"].functions[:4] == CHAIN
+
+
+def test_cpp_stacks_are_complete(start, tool):
+    run = tool.record(start("cpp_inline").pid, "-r", 199)
+    assert_complete(run, run.load())
+
+
+def test_recursion_of_5000_frames(start, tool):
+    target = start("recurse")
+    run = tool.record(target.pid)
+    profile = run.load()
+    assert_complete(run, profile)
+    for sample in profile.stacks:
+        if not sample.truncated:
+            assert sample.functions.count("descend") == 5000
+            assert sample.functions[5001] == "main" and sample.root.function == "_start"
+    deepest = max(pprof.traces(run.path), key=len)
+    assert deepest[:2] == ["bottom", "descend"] and deepest.count("descend") == 5000 and deepest[-1] == "_start"
+
+
+def test_recursion_beyond_the_copy_keeps_both_ends_and_says_so(start, tool):
+    # 60,000 frames of at least 16 bytes: far more stack than is copied (1 MB), and more frames than are kept.
+    target = start("recurse", 60000)
+    profile = tool.record(target.pid, duration="1s").load()
+    for sample in profile.stacks:
+        assert sample.functions[0] in ("bottom", "") and sample.functions[1] == "descend"
+        whole = sample.functions.count("descend") == 60000 and sample.root.function == "_start"
+        marked = sample.truncated or any(place.made_up for place in sample.stack)
+        assert whole or marked, f"{len(sample.stack)} frames, and no mark that more are missing"
+
+
+def test_handler_on_an_alternate_stack(start, tool):
+    target = start("altstack")
+    run = tool.record(target.pid, "-r", 199, duration="3s")
+    profile = run.load()
+    assert_complete(run, profile)
+    in_handler = [sample for sample in profile.stacks if "on_alarm" in sample.functions]
+    share = profile.share(lambda sample: sample in in_handler, profile.stacks)
+    assert share == pytest.approx(0.5, abs=0.1), "the handler runs for 10 of every 20 ms"
+    whole = [sample for sample in in_handler if not sample.truncated]
+    assert profile.share(lambda sample: sample in whole, in_handler) >= 0.99
+    for sample in whole:
+        i = sample.functions.index("on_alarm")
+        # Above the handler lies exactly one frame, the return by rt_sigreturn, then the interrupted function and main.
+        assert "libc" in sample.stack[i + 1].mapping.file, sample.functions
+        assert sample.functions[i + 2:i + 4] == ["interrupted", "main"], sample.functions
+        assert sample.root.function == "_start"
+
+
+def test_threads_end_at_their_first_frame(start, tool):
+    run = tool.record(start("threads64").pid, "-r", 199)
+    profile = run.load()
+    assert_complete(run, profile)
+    for sample in profile.stacks:
+        if not sample.truncated:
+            assert ends_at_first_frame(sample), sample.functions
+
+
+def test_leader_has_exited(start, tool):
+    target = start("leader_exit")
+    run = tool.record(target.pid, "-r", 199)
+    profile = run.load()
+    assert_complete(run, profile)
+    assert profile.share_under("survivor") >= 0.95, profile.chains()
+    assert all(sample.numbers["tid"] != target.pid for sample in profile.stacks), "the dead leader uses no CPU"
+
+
+def test_exec_during_the_run(start, tool):
+    # The maps go stale at the exec; both programs' stacks must be right, and the run goes on.
+    target = start("execer")
+    path = os.path.join(tool.folder, "out.pb.gz")
+    process = tool.start_and_attach(target.pid, "-d", "4s", "-r", "199", "-o", path)
+    burn_until(target.pid, 500_000_000)
+    os.kill(target.pid, 10)  # SIGUSR1
+    target.await_line("again")
+    run = tool.finish(process, path)
+    assert run.code in (0, 1), run.stderr
+    profile = run.load()
+    assert_complete(run, profile)
+    for function in ("before_exec", "after_exec"):
+        assert profile.share_under(function) > 0.05, profile.chains()
+    wait_for(lambda: os.path.exists(f"/proc/{target.pid}"), "the target lives", 1)
+
+
+def test_max_depth_keeps_both_ends(start, tool):
+    target = start("recurse")
+    profile = tool.record(target.pid, "--max-depth", 20).load()
+    for sample in profile.stacks:
+        gaps = [place.function for place in sample.stack if "frames left out" in place.function]
+        assert len(gaps) == 1, sample.functions
+        assert len(sample.stack) == 21
+        assert sample.functions[0] == "bottom" and sample.root.function == "_start"
+        missing = int(gaps[0].strip("[").split()[0].replace(",", ""))
+        assert missing + sample.functions.count("descend") == 5000
+
+
+def test_go_program(start, tool, figure):
+    run = tool.record(start("go_busy").pid, "-r", 199, duration="3s")
+    profile = run.load()
+    figure(f"{run.complete:.1%} of the Go stacks complete")
+    assert run.complete == pytest.approx(profile.complete(), abs=0.002)
+    assert profile.share(lambda sample: sample.functions[0] == "main.burn") > 0.5, profile.chains()
+    chain = [sample for sample in profile.stacks if sample.functions[:3] == ["main.burn", "main.compute", "main.main"]]
+    assert profile.share(lambda sample: sample in chain) > 0.5, profile.chains()
+    assert all(sample.stack[0].lines[-1].file.endswith("go_busy.go") for sample in chain)
+
+
+def test_summary_goes_into_the_file_too(start, tool):
+    run = tool.record(start("c_o0").pid)
+    printed = pprof.run(run.path, "-comments")
+    assert "complete" in printed, "whoever gets only the file must see how good it is"
+    assert os.path.basename(TOOL).split("-")[0] in printed

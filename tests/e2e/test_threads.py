@@ -1,0 +1,65 @@
+"""Many threads, and threads that come and go."""
+
+import pytest
+from conftest import assert_untouched, wait_for, threads_of
+
+
+def test_64_threads(start, tool):
+    target = start("threads64")
+    run = tool.record(target.pid, "-r", 199, duration="3s")
+    profile = run.load()
+    hogs = {f"hog-{i}" for i in range(2)}
+    nibblers = {f"nibble-{i}" for i in range(2, 64)}
+    names = {sample.labels.get("thread") for sample in profile.samples}
+    assert names & (hogs | nibblers) >= hogs
+    assert len(names & nibblers) >= 56, "62 threads with 0.2 of 20 ms each, 600 ticks each: all but all are seen"
+    by_tid = {sample.numbers["tid"]: sample.labels["thread"] for sample in profile.stacks}
+    assert set(by_tid) <= {target.pid, *target.tids()}
+    assert profile.share(lambda sample: sample.labels.get("thread") in hogs) > 0.5
+    for sample in profile.stacks:
+        wrong = "nibble" if sample.labels["thread"] in hogs else "hog"
+        assert wrong not in sample.functions, f"{sample.labels} has another thread's stack: {sample.functions}"
+    assert run.complete >= 0.99 and profile.complete() >= 0.99
+    assert_untouched(target.pid)
+
+
+def test_two_busy_threads_get_the_same_number_of_samples(start, tool):
+    # Each tick takes both: neither may be starved. At most 3 s x 99 Hz = 297 each, on two idle cores.
+    target = start("threads64")
+    profile = tool.record(target.pid, duration="3s").load()
+    counts = [sum(sample.count for sample in profile.stacks if sample.labels["thread"] == f"hog-{i}") for i in range(2)]
+    assert min(counts) >= 0.7 * max(counts) and max(counts) >= 50, counts
+
+
+def test_threads_that_live_for_a_millisecond(start, tool):
+    target = start("churn")
+    run = tool.record(target.pid, "-r", 999, duration="3s")
+    profile = run.load()
+    caught = {sample.numbers["tid"] for sample in profile.stacks if "burn_shortly" in sample.functions}
+    # Some 1,200 threads of 1 ms; a tick each millisecond meets most that live long enough to be found and seized.
+    assert len(caught) >= 50, f"{len(caught)} threads were caught"
+    assert run.complete >= 0.99, run.stderr
+    assert profile.complete() >= 0.99, profile.chains()
+    assert_untouched(target.pid)
+    seen = set(threads_of(target.pid))
+    wait_for(lambda: set(threads_of(target.pid)) - seen, "the target goes on to create threads")
+
+
+def test_only_the_threads_that_were_asked_for(start, tool):
+    target = start("threads64")
+    hogs = list(target.tids())[:2]
+    profile = tool.record(target.pid, "--tid", hogs[0], duration="1s").load()
+    assert {sample.numbers["tid"] for sample in profile.stacks} == {hogs[0]}
+    profile = tool.record(target.pid, "--tid", hogs[0], "--tid", hogs[1], duration="1s", output="two.pb.gz").load()
+    assert {sample.numbers["tid"] for sample in profile.stacks} == set(hogs)
+
+
+@pytest.mark.parametrize("event", ["cpu", "state"])
+def test_children_are_another_process(start, tool, event):
+    target = start("forker")
+    profile = tool.record(target.pid, "-e", event, duration="2s").load()
+    assert {sample.numbers.get("pid", target.pid) for sample in profile.samples} == {target.pid}
+    assert profile.share_under("parent_work") > 0
+    assert profile.share_under("child_work") == 0
+    forked, reaped = target.finish().split()[1::2]
+    assert int(forked) > 10 and forked == reaped

@@ -1,0 +1,52 @@
+# The programs that the end-to-end tests profile. Included by the Makefile, which defines BUILD; `make targets` builds all.
+# Their flags are part of each case: nothing of CFLAGS, CXXFLAGS or LDFLAGS gets in.
+
+TARGETS_DIR := $(BUILD)/targets
+TARGETS_CC ?= gcc
+TARGETS_CXX ?= g++
+TARGETS_GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go) go)
+# rbp is kept by clang and at -O0 only: blocked_rbp has call sites whose frames need it.
+TARGETS_CLANG ?= $(firstword $(shell command -v clang) gcc)
+TARGETS_WARN := -Wall -Wextra -Wno-unused-parameter
+
+TARGETS_PLAIN := split_30_70 threads64 churn recurse altstack blocked forker execer leader_exit periodic_10ms sigcount \
+	eintr undumpable holder maxrss demo
+TARGETS_CHAIN := c_o0 c_omit_fp pie no_pie static stripped stripped.full
+TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline blocked_rbp go_busy i386_pause)
+
+.PHONY: targets
+targets: $(TARGETS_ALL)
+
+$(TARGETS_ALL): tests/targets/targets.mk | $(TARGETS_DIR)
+
+$(TARGETS_DIR):
+	mkdir -p $@
+
+$(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN)): $(TARGETS_DIR)/%: tests/targets/%.c tests/targets/target.h
+	$(TARGETS_CC) -std=gnu17 -O2 -g $(TARGETS_WARN) -o $@ $< -pthread
+
+$(TARGETS_DIR)/c_o0: TARGET_FLAGS := -O0 -g
+$(TARGETS_DIR)/c_omit_fp: TARGET_FLAGS := -O2 -g -fomit-frame-pointer
+$(TARGETS_DIR)/pie: TARGET_FLAGS := -O2 -g -fPIE -pie
+$(TARGETS_DIR)/no_pie: TARGET_FLAGS := -O2 -g -fno-pie -no-pie
+$(TARGETS_DIR)/static: TARGET_FLAGS := -O2 -g -static
+$(TARGETS_DIR)/stripped.full: TARGET_FLAGS := -O2 -g
+$(addprefix $(TARGETS_DIR)/,$(filter-out stripped,$(TARGETS_CHAIN))): tests/targets/chain.c tests/targets/target.h
+	$(TARGETS_CC) -std=gnu17 $(TARGETS_WARN) $(TARGET_FLAGS) -Wl,--build-id -o $@ $<
+
+# The same program twice: what the customer runs, and what lies at home with its symbols (same build-id).
+$(TARGETS_DIR)/stripped: $(TARGETS_DIR)/stripped.full
+	strip --strip-all -o $@ $<
+
+$(TARGETS_DIR)/cpp_inline: tests/targets/cpp_inline.cc tests/targets/target.h
+	$(TARGETS_CXX) -std=c++17 -O2 -g $(TARGETS_WARN) -o $@ $<
+
+$(TARGETS_DIR)/blocked_rbp: tests/targets/blocked.c tests/targets/target.h
+	$(TARGETS_CLANG) -std=gnu17 -O0 -g -fno-omit-frame-pointer $(TARGETS_WARN) -o $@ $< -pthread
+
+# Only the assembler and the linker are needed, no 32-bit library.
+$(TARGETS_DIR)/i386_pause: tests/targets/i386_pause.S
+	$(TARGETS_CC) -m32 -static -no-pie -nostdlib -o $@ $<
+
+$(TARGETS_DIR)/go_busy: tests/targets/go_busy.go
+	$(TARGETS_GO) build -o $@ $<

@@ -1,0 +1,529 @@
+#include "unwind/cfi.h"
+#include "unwind/bytes.h"
+#include "unwind/types.h"
+
+enum {
+	REMEMBER_MAX = 16, /* compilers nest these once or twice */
+	DW_CFA_advance_loc = 0x40,
+	DW_CFA_offset = 0x80,
+	DW_CFA_restore = 0xc0,
+};
+
+enum {
+	DW_CFA_nop,
+	DW_CFA_set_loc,
+	DW_CFA_advance_loc1,
+	DW_CFA_advance_loc2,
+	DW_CFA_advance_loc4,
+	DW_CFA_offset_extended,
+	DW_CFA_restore_extended,
+	DW_CFA_undefined,
+	DW_CFA_same_value,
+	DW_CFA_register,
+	DW_CFA_remember_state,
+	DW_CFA_restore_state,
+	DW_CFA_def_cfa,
+	DW_CFA_def_cfa_register,
+	DW_CFA_def_cfa_offset,
+	DW_CFA_def_cfa_expression,
+	DW_CFA_expression,
+	DW_CFA_offset_extended_sf,
+	DW_CFA_def_cfa_sf,
+	DW_CFA_def_cfa_offset_sf,
+	DW_CFA_val_offset,
+	DW_CFA_val_offset_sf,
+	DW_CFA_val_expression,
+	DW_CFA_GNU_args_size = 0x2e,
+	DW_CFA_GNU_negative_offset_extended = 0x2f,
+};
+
+/* How pointers are written in .eh_frame (Linux Standard Base, "DWARF Exception Header Encoding"). */
+enum { PE_OMIT = 0xff, PE_FORMAT = 0x0f, PE_PCREL = 0x10, PE_APPLICATION = 0x70, PE_INDIRECT = 0x80 };
+
+struct scan {
+	const uint8_t *bytes;
+	size_t len;
+	uint64_t vaddr;
+	bool debug;
+	cfi_sink *sink;
+	void *context;
+	uint64_t work; /* bytes of CIEs read so far: see take_cie */
+};
+
+struct cie {
+	size_t offset; /* of the parsed one, SIZE_MAX: none */
+	bool valid, has_augmentation, is_signal;
+	uint8_t pointer_encoding;
+	uint64_t code_align;
+	int64_t data_align;
+	uint64_t return_register;
+	struct bytes program;
+};
+
+/* A register's rule. Only rbp and the return address are followed: all others are not needed to walk (psABI AMD64, 3.2.1). */
+enum rule { RULE_SAME, RULE_OFFSET, RULE_UNDEFINED, RULE_OTHER };
+
+struct register_rule {
+	enum rule rule;
+	int64_t offset;
+};
+
+struct state {
+	uint64_t cfa_register;
+	int64_t cfa_offset;
+	bool cfa_is_expression;
+	struct register_rule rbp, ra;
+};
+
+struct program {
+	const struct scan *scan;
+	const struct cie *cie;
+	struct state now, initial, remembered[REMEMBER_MAX];
+	size_t depth;
+	uint64_t pc;
+	bool first_row;
+	bool harmful; /* something that the evaluator of expressions must not be given: see expression_is_harmless */
+	struct fde fde;
+};
+
+/* ---- pointers and entries ---- */
+
+static uint64_t take_format(struct bytes *b, uint8_t format)
+{
+	switch (format) {
+	case 0x00:
+	case 0x04:
+	case 0x0c:
+		return bytes_u64(b);
+	case 0x01:
+		return bytes_uleb(b);
+	case 0x02:
+		return bytes_u16(b);
+	case 0x03:
+		return bytes_u32(b);
+	case 0x09:
+		return (uint64_t)bytes_sleb(b);
+	case 0x0a:
+		return (uint64_t)(int64_t)(int16_t)bytes_u16(b);
+	case 0x0b:
+		return (uint64_t)(int64_t)(int32_t)bytes_u32(b);
+	default:
+		b->failed = true;
+		return 0;
+	}
+}
+
+static uint64_t take_pointer(const struct scan *scan, struct bytes *b, uint8_t encoding)
+{
+	uint64_t here = scan->vaddr + (uint64_t)(b->p - scan->bytes);
+	uint64_t value = take_format(b, encoding & PE_FORMAT);
+	switch (encoding & (PE_APPLICATION | PE_INDIRECT)) {
+	case 0:
+		return value;
+	case PE_PCREL:
+		return here + value;
+	default: /* relative to text, data or function, or indirect: no compiler writes an FDE's pcs so on x86-64 */
+		b->failed = true;
+		return 0;
+	}
+}
+
+/* The body of the entry at `offset`. *id_at gets the offset of its CIE field. */
+static struct bytes entry_at(const struct scan *scan, size_t offset, size_t *id_at, size_t *next, bool *wide)
+{
+	struct bytes b = {scan->bytes + offset, scan->len - offset, false};
+	uint64_t length = bytes_u32(&b);
+	*wide = length == 0xffffffff;
+	if (*wide)
+		length = bytes_u64(&b);
+	if (b.failed || length > b.left) {
+		*next = scan->len;
+		b.failed = true;
+		return b;
+	}
+	*id_at = (size_t)(b.p - scan->bytes);
+	*next = *id_at + (size_t)length;
+	b.left = (size_t)length;
+	return b;
+}
+
+static uint64_t take_id(const struct scan *scan, struct bytes *b, bool wide)
+{
+	/* In .eh_frame the CIE pointer has four bytes in the 64-bit format, too (readers and writers agree, the specification is silent). */
+	return wide && scan->debug ? bytes_u64(b) : bytes_u32(b);
+}
+
+static bool is_cie_id(const struct scan *scan, uint64_t id, bool wide)
+{
+	if (!scan->debug)
+		return id == 0;
+	return id == (wide ? UINT64_MAX : UINT32_MAX);
+}
+
+static void take_augmentation(struct bytes *b, const char *letters, struct cie *cie)
+{
+	uint64_t len = bytes_uleb(b);
+	struct bytes data = {b->p, len <= b->left ? (size_t)len : 0, false};
+	bytes_skip(b, len);
+	for (; *letters != '\0' && !data.failed; letters++) {
+		if (*letters == 'R') {
+			cie->pointer_encoding = bytes_u8(&data);
+		} else if (*letters == 'P') {
+			uint8_t encoding = bytes_u8(&data);
+			if (encoding != PE_OMIT)
+				take_format(&data, encoding & PE_FORMAT);
+		} else if (*letters == 'L') {
+			bytes_u8(&data);
+		} else if (*letters == 'S') {
+			cie->is_signal = true;
+		} else if (*letters != 'B') {
+			break; /* unknown: the length says where the program begins all the same */
+		}
+	}
+	b->failed = b->failed || data.failed;
+}
+
+static void parse_cie(const struct scan *scan, size_t offset, struct cie *cie)
+{
+	size_t id_at, next;
+	bool wide;
+	*cie = (struct cie){.offset = offset};
+	struct bytes b = entry_at(scan, offset, &id_at, &next, &wide);
+	uint64_t id = take_id(scan, &b, wide);
+	uint8_t version = bytes_u8(&b);
+	if (b.failed || !is_cie_id(scan, id, wide) || (version != 1 && version != 3 && version != 4))
+		return;
+	const char *augmentation = (const char *)b.p;
+	size_t len = strnlen(augmentation, b.left);
+	bytes_skip(&b, len + 1);
+	if (b.failed)
+		return;
+	if (version == 4 && (bytes_u8(&b) != sizeof(uint64_t) || bytes_u8(&b) != 0))
+		return;
+	cie->code_align = bytes_uleb(&b);
+	cie->data_align = bytes_sleb(&b);
+	cie->return_register = version == 1 ? bytes_u8(&b) : bytes_uleb(&b);
+	cie->has_augmentation = augmentation[0] == 'z';
+	if (cie->has_augmentation)
+		take_augmentation(&b, augmentation + 1, cie);
+	else if (augmentation[0] != '\0')
+		return; /* "eh" and its kin: gcc 2 */
+	cie->program = b;
+	cie->valid = !b.failed && cie->return_register == AMD64_RIP;
+}
+
+/* ---- programs ---- */
+
+static bool fits(int64_t value, int64_t limit)
+{
+	return value >= -limit && value <= limit;
+}
+
+/* The state as a row. */
+static struct row row_of(const struct program *program)
+{
+	const struct state *s = &program->now;
+	struct row row = {.kind = ROW_EXPRESSION, .is_first = program->first_row};
+	if (s->ra.rule == RULE_UNDEFINED) {
+		row.kind = ROW_ROOT;
+		return row;
+	}
+	if (program->cie->is_signal) {
+		row.kind = ROW_SIGNAL;
+		return row;
+	}
+	bool simple = !s->cfa_is_expression && s->ra.rule == RULE_OFFSET && s->ra.offset == -8 && fits(s->cfa_offset, INT32_MAX) &&
+		(s->rbp.rule == RULE_SAME || s->rbp.rule == RULE_UNDEFINED ||
+			(s->rbp.rule == RULE_OFFSET && s->rbp.offset != 0 && fits(s->rbp.offset, INT16_MAX)));
+	if (!simple || (s->cfa_register != AMD64_RSP && s->cfa_register != AMD64_RBP)) {
+		if (program->harmful || s->cfa_register >= AMD64_COUNT)
+			row.kind = ROW_NONE;
+		return row;
+	}
+	row.kind = s->cfa_register == AMD64_RSP ? ROW_RSP : ROW_RBP;
+	row.cfa = (int32_t)s->cfa_offset;
+	row.rbp = s->rbp.rule == RULE_OFFSET ? (int16_t)s->rbp.offset : 0;
+	return row;
+}
+
+static void emit(struct program *program)
+{
+	struct row row = row_of(program);
+	program->scan->sink(program->scan->context, &program->fde, program->pc, &row);
+	program->first_row = false;
+}
+
+/* A new location: the state so far holds up to it. */
+static void advance(struct program *program, uint64_t pc)
+{
+	if (pc <= program->pc)
+		return;
+	emit(program);
+	program->pc = pc;
+}
+
+static struct register_rule *rule_of(struct state *state, uint64_t number)
+{
+	return number == AMD64_RBP ? &state->rbp : number == AMD64_RIP ? &state->ra : NULL;
+}
+
+static void set_rule(struct program *program, uint64_t number, enum rule rule, int64_t offset)
+{
+	struct register_rule *r = rule_of(&program->now, number);
+	if (number > AMD64_RIP + 16) /* beyond the vector registers */
+		program->harmful = true;
+	if (r != NULL)
+		*r = (struct register_rule){rule, offset};
+}
+
+static void restore_rule(struct program *program, uint64_t number)
+{
+	struct register_rule *r = rule_of(&program->now, number), *initial = rule_of(&program->initial, number);
+	if (r != NULL)
+		*r = *initial;
+}
+
+/* Products of hostile factors: unsigned, since signed ones may overflow. */
+static int64_t scaled(const struct program *program, uint64_t factor)
+{
+	return (int64_t)(factor * (uint64_t)program->cie->data_align);
+}
+
+static void define_cfa(struct program *program, uint64_t number, int64_t offset)
+{
+	program->now.cfa_register = number;
+	program->now.cfa_offset = offset;
+	program->now.cfa_is_expression = false;
+}
+
+static void remember(struct program *program, struct bytes *b)
+{
+	if (program->depth == REMEMBER_MAX)
+		b->failed = true;
+	else
+		program->remembered[program->depth++] = program->now;
+}
+
+static void restore(struct program *program, struct bytes *b)
+{
+	if (program->depth == 0)
+		b->failed = true;
+	else
+		program->now = program->remembered[--program->depth];
+}
+
+/* libunwind, which evaluates expressions, trusts them: a backward branch hangs it, a division kills it, a huge register number makes it
+ * write beyond its tables. Only harmless operators may reach it (DWARF 5, 7.7.1). */
+static bool expression_is_harmless(struct bytes b)
+{
+	while (b.left > 0 && !b.failed) {
+		uint8_t op = bytes_u8(&b);
+		bool plain = (op >= 0x30 && op <= 0x4f) || op == 0x06 || (op >= 0x12 && op <= 0x14) || op == 0x16 || op == 0x17;
+		bool arithmetic = op == 0x19 || op == 0x1a || op == 0x1c || (op >= 0x1e && op <= 0x22) || (op >= 0x24 && op <= 0x27) ||
+			(op >= 0x29 && op <= 0x2e);
+		if (plain || arithmetic)
+			continue; /* lit, deref, stack operators; no division, no branch */
+		if ((op >= 0x70 && op <= 0x80) || op == 0x11)
+			bytes_sleb(&b); /* breg0-16, consts */
+		else if (op == 0x10 || op == 0x23)
+			bytes_uleb(&b); /* constu, plus_uconst */
+		else if (op >= 0x08 && op <= 0x0f)
+			bytes_skip(&b, UINT64_C(1) << ((op - 0x08) / 2)); /* const1u to const8s */
+		else
+			return false;
+	}
+	return !b.failed;
+}
+
+static void skip_expression(struct program *program, struct bytes *b)
+{
+	uint64_t len = bytes_uleb(b);
+	struct bytes block = {b->p, len <= b->left ? (size_t)len : 0, false};
+	bytes_skip(b, len);
+	if (!expression_is_harmless(block))
+		program->harmful = true;
+}
+
+/* Rules of registers and of the CFA. */
+static void run_rule(struct program *program, struct bytes *b, uint8_t op)
+{
+	uint64_t number;
+	switch (op) {
+	case DW_CFA_offset_extended:
+		number = bytes_uleb(b);
+		set_rule(program, number, RULE_OFFSET, scaled(program, bytes_uleb(b)));
+		break;
+	case DW_CFA_offset_extended_sf:
+		number = bytes_uleb(b);
+		set_rule(program, number, RULE_OFFSET, scaled(program, (uint64_t)bytes_sleb(b)));
+		break;
+	case DW_CFA_GNU_negative_offset_extended:
+		number = bytes_uleb(b);
+		set_rule(program, number, RULE_OFFSET, scaled(program, 0 - bytes_uleb(b)));
+		break;
+	case DW_CFA_restore_extended:
+		restore_rule(program, bytes_uleb(b));
+		break;
+	case DW_CFA_undefined:
+		set_rule(program, bytes_uleb(b), RULE_UNDEFINED, 0);
+		break;
+	case DW_CFA_same_value:
+		set_rule(program, bytes_uleb(b), RULE_SAME, 0);
+		break;
+	case DW_CFA_def_cfa:
+		number = bytes_uleb(b);
+		define_cfa(program, number, (int64_t)bytes_uleb(b));
+		break;
+	case DW_CFA_def_cfa_sf:
+		number = bytes_uleb(b);
+		define_cfa(program, number, scaled(program, (uint64_t)bytes_sleb(b)));
+		break;
+	case DW_CFA_def_cfa_register:
+		program->now.cfa_register = bytes_uleb(b);
+		break;
+	case DW_CFA_def_cfa_offset:
+		program->now.cfa_offset = (int64_t)bytes_uleb(b);
+		break;
+	case DW_CFA_def_cfa_offset_sf:
+		program->now.cfa_offset = scaled(program, (uint64_t)bytes_sleb(b));
+		break;
+	case DW_CFA_def_cfa_expression:
+		skip_expression(program, b);
+		program->now.cfa_is_expression = true;
+		break;
+	case DW_CFA_register:
+	case DW_CFA_val_offset:
+		number = bytes_uleb(b);
+		if (bytes_uleb(b) >= AMD64_COUNT && op == DW_CFA_register)
+			program->harmful = true;
+		set_rule(program, number, RULE_OTHER, 0);
+		break;
+	case DW_CFA_val_offset_sf:
+		number = bytes_uleb(b);
+		bytes_sleb(b);
+		set_rule(program, number, RULE_OTHER, 0);
+		break;
+	case DW_CFA_expression:
+	case DW_CFA_val_expression:
+		number = bytes_uleb(b);
+		skip_expression(program, b);
+		set_rule(program, number, RULE_OTHER, 0);
+		break;
+	default: /* unknown: its operands' length is unknown, too */
+		b->failed = true;
+	}
+}
+
+static void run_one(struct program *program, struct bytes *b)
+{
+	uint8_t op = bytes_u8(b), low = op & 0x3f;
+	uint64_t align = program->cie->code_align;
+	switch (op & 0xc0) {
+	case DW_CFA_advance_loc:
+		advance(program, program->pc + low * align);
+		return;
+	case DW_CFA_offset:
+		set_rule(program, low, RULE_OFFSET, scaled(program, bytes_uleb(b)));
+		return;
+	case DW_CFA_restore:
+		restore_rule(program, low);
+		return;
+	}
+	switch (op) {
+	case DW_CFA_nop:
+		break;
+	case DW_CFA_set_loc:
+		advance(program, take_pointer(program->scan, b, program->cie->pointer_encoding));
+		break;
+	case DW_CFA_advance_loc1:
+		advance(program, program->pc + bytes_u8(b) * align);
+		break;
+	case DW_CFA_advance_loc2:
+		advance(program, program->pc + bytes_u16(b) * align);
+		break;
+	case DW_CFA_advance_loc4:
+		advance(program, program->pc + bytes_u32(b) * align);
+		break;
+	case DW_CFA_remember_state:
+		remember(program, b);
+		break;
+	case DW_CFA_restore_state:
+		restore(program, b);
+		break;
+	case DW_CFA_GNU_args_size:
+		bytes_uleb(b);
+		break;
+	default:
+		run_rule(program, b, op);
+	}
+}
+
+/* Runs until the program ends, or leaves its function: what follows would belong to nobody. */
+static void run(struct program *program, struct bytes b)
+{
+	while (b.left > 0 && !b.failed && program->pc < program->fde.end)
+		run_one(program, &b);
+}
+
+static void run_fde(const struct scan *scan, const struct cie *cie, const struct fde *fde, struct bytes body)
+{
+	struct program program = {.scan = scan, .cie = cie, .fde = *fde, .first_row = true};
+	/* The CIE's program sets the state at the start; it has no locations. */
+	program.pc = fde->start;
+	run(&program, cie->program);
+	program.initial = program.now;
+	program.pc = fde->start;
+	program.first_row = true;
+	run(&program, body);
+	if (program.pc < fde->end)
+		emit(&program);
+	struct row none = {.kind = ROW_NONE, .is_first = true};
+	scan->sink(scan->context, fde, fde->end, &none);
+}
+
+static void scan_fde(struct scan *scan, size_t offset, size_t cie_offset, struct bytes b, struct cie *cie)
+{
+	if (cie_offset >= scan->len)
+		return;
+	if (cie->offset != cie_offset) {
+		/* FDEs of one CIE follow each other. A file in which they alternate is slow to read on purpose. */
+		if (scan->work > 4 * (uint64_t)scan->len)
+			return;
+		parse_cie(scan, cie_offset, cie);
+		scan->work += 64;
+	}
+	if (!cie->valid)
+		return;
+	struct fde fde = {.vaddr = scan->vaddr + offset};
+	fde.start = take_pointer(scan, &b, cie->pointer_encoding);
+	uint64_t length = take_format(&b, cie->pointer_encoding & PE_FORMAT);
+	if (cie->has_augmentation)
+		bytes_skip(&b, bytes_uleb(&b));
+	/* Functions that the linker dropped begin at 0. */
+	if (b.failed || fde.start == 0 || length == 0 || length > UINT32_MAX || fde.start > UINT64_MAX - length)
+		return;
+	fde.end = fde.start + length;
+	run_fde(scan, cie, &fde, b);
+}
+
+void cfi_scan(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, cfi_sink *sink, void *context)
+{
+	struct scan scan = {bytes, len, vaddr, debug, sink, context, 0};
+	struct cie cie = {.offset = SIZE_MAX};
+	for (size_t offset = 0, next; len - offset >= sizeof(uint32_t); offset = next) {
+		size_t id_at = 0;
+		bool wide;
+		struct bytes b = entry_at(&scan, offset, &id_at, &next, &wide);
+		if (b.failed)
+			return;
+		if (b.left == 0)
+			continue; /* a terminator; crt files leave one in the middle of static programs */
+		uint64_t id = take_id(&scan, &b, wide);
+		if (b.failed || is_cie_id(&scan, id, wide))
+			continue;
+		/* .eh_frame counts back from the field itself, .debug_frame from the section's start. */
+		if (!debug && id > id_at)
+			continue;
+		scan_fde(&scan, offset, debug ? (size_t)id : id_at - (size_t)id, b, &cie);
+	}
+}

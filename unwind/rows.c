@@ -1,0 +1,266 @@
+#include "unwind/rows.h"
+#include "unwind/bytes.h"
+#include "unwind/cfi.h"
+
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum {
+	SECTION_MAX = 64 << 20,
+	ROWS_MAX = 4 << 20,
+	FDES_MAX = 1 << 16, /* with expressions; rustc's driver has 413 */
+};
+
+struct rows {
+	struct row *v;
+	size_t n, cap;
+	struct fde *fdes;
+	size_t n_fdes, cap_fdes;
+	uint64_t base;
+	uint8_t *bytes; /* the section; kept only while there are expressions */
+	size_t len;
+	uint64_t vaddr;
+	bool full;
+};
+
+/* ---- filling, as the scan's sink ---- */
+
+/* Room for one more element of `size` bytes; false when the limit is reached or memory is out. */
+static bool make_room(void **v, size_t n, size_t *cap, size_t limit, size_t size)
+{
+	if (n < *cap)
+		return true;
+	size_t larger = *cap > 0 ? *cap * 2 : 1024;
+	void *moved = n < limit ? realloc(*v, larger * size) : NULL;
+	if (moved == NULL)
+		return false;
+	*v = moved;
+	*cap = larger;
+	return true;
+}
+
+static bool remember_fde(struct rows *rows, const struct fde *fde)
+{
+	if (rows->n_fdes > 0 && rows->fdes[rows->n_fdes - 1].vaddr == fde->vaddr)
+		return true;
+	if (!make_room((void **)&rows->fdes, rows->n_fdes, &rows->cap_fdes, FDES_MAX, sizeof *fde))
+		return false;
+	rows->fdes[rows->n_fdes++] = *fde;
+	return true;
+}
+
+static void add_row(void *context, const struct fde *fde, uint64_t start, const struct row *row)
+{
+	struct rows *rows = context;
+	/* Offsets from the lowest pc that the file can have would cost a pass: all of one module lies within 4 GB of its section. */
+	if (start - rows->base > UINT32_MAX)
+		return;
+	struct row r = *row;
+	r.start = (uint32_t)(start - rows->base);
+	if (r.kind == ROW_EXPRESSION) {
+		if (!remember_fde(rows, fde))
+			r.kind = ROW_NONE;
+		r.cfa = (int32_t)rows->n_fdes - 1;
+	}
+	if (rows->full || !make_room((void **)&rows->v, rows->n, &rows->cap, ROWS_MAX, sizeof r)) {
+		rows->full = true;
+		return;
+	}
+	rows->v[rows->n++] = r;
+}
+
+/* Where one function ends and the next begins, the end's ROW_NONE comes first, and the function's own row after it counts. */
+static int compare_rows(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	return (x->kind != ROW_NONE) - (y->kind != ROW_NONE);
+}
+
+static bool same_rule(const struct row *a, const struct row *b)
+{
+	return a->kind == b->kind && a->cfa == b->cfa && a->rbp == b->rbp;
+}
+
+static void sort_and_merge(struct rows *rows)
+{
+	size_t n = 0;
+	if (rows->n > 0)
+		qsort(rows->v, rows->n, sizeof *rows->v, compare_rows);
+	for (size_t i = 0; i < rows->n; i++) {
+		if (n > 0 && rows->v[n - 1].start == rows->v[i].start)
+			n--;
+		if (n > 0 && !rows->v[i].is_first && same_rule(&rows->v[n - 1], &rows->v[i]))
+			continue;
+		rows->v[n++] = rows->v[i];
+	}
+	rows->n = n;
+	struct row *fitted = n > 0 ? realloc(rows->v, n * sizeof *fitted) : NULL;
+	if (fitted != NULL) {
+		rows->v = fitted;
+		rows->cap = n;
+	}
+}
+
+/* Takes `bytes` over. */
+static struct rows *compile(uint8_t *bytes, size_t len, uint64_t vaddr, bool debug)
+{
+	struct rows *rows = calloc(1, sizeof *rows);
+	if (rows == NULL) {
+		free(bytes);
+		return NULL;
+	}
+	/* A module's code lies below and above its tables. .debug_frame has no address. */
+	rows->base = debug || vaddr < (UINT64_C(1) << 31) ? 0 : vaddr - (UINT64_C(1) << 31);
+	rows->bytes = bytes;
+	rows->len = len;
+	rows->vaddr = vaddr;
+	cfi_scan(bytes, len, vaddr, debug, add_row, rows);
+	sort_and_merge(rows);
+	if (rows->n_fdes == 0) {
+		free(rows->bytes);
+		rows->bytes = NULL;
+		rows->len = 0;
+	}
+	return rows;
+}
+
+/* ---- sections ---- */
+
+static uint8_t *inflate_section(const uint8_t *bytes, size_t len, size_t *out_len)
+{
+	Elf64_Chdr header;
+	if (len < sizeof header)
+		return NULL;
+	memcpy(&header, bytes, sizeof header);
+	if (header.ch_type != ELFCOMPRESS_ZLIB || header.ch_size > SECTION_MAX)
+		return NULL;
+	uLongf size = (uLongf)header.ch_size;
+	uint8_t *out = malloc(size > 0 ? size : 1);
+	if (out != NULL && uncompress(out, &size, bytes + sizeof header, len - sizeof header) != Z_OK) {
+		free(out);
+		return NULL;
+	}
+	*out_len = size;
+	return out;
+}
+
+static uint8_t *read_section(const struct image *image, const struct section *section, size_t *len)
+{
+	if (section->size == 0 || section->size > SECTION_MAX)
+		return NULL;
+	uint8_t *bytes = malloc((size_t)section->size);
+	if (bytes == NULL)
+		return NULL;
+	*len = image_read(image, section->offset, bytes, (size_t)section->size);
+	if ((section->flags & SHF_COMPRESSED) == 0)
+		return bytes;
+	uint8_t *inflated = inflate_section(bytes, *len, len);
+	free(bytes);
+	return inflated;
+}
+
+/* Without section headers: .eh_frame_hdr says where .eh_frame begins (version 1, eh_frame_ptr encoded as pcrel sdata4 by every linker); it ends
+ * with its terminator, or with the segment. */
+static bool find_eh_frame(const struct image *image, struct section *out)
+{
+	struct section header;
+	uint8_t hdr[8];
+	int32_t distance;
+	if (image_section(image, ".eh_frame", out))
+		return true;
+	if (!image_segment(image, PT_GNU_EH_FRAME, &header) || image_read(image, header.offset, hdr, sizeof hdr) != sizeof hdr ||
+		hdr[0] != 1 || hdr[1] != 0x1b)
+		return false;
+	memcpy(&distance, hdr + 4, sizeof distance);
+	uint64_t offset = header.offset + 4 + (uint64_t)(int64_t)distance;
+	/* The two lie in one segment, at the same distance in the file as in memory. */
+	uint8_t byte;
+	if (image_read(image, offset, &byte, 1) != 1)
+		return false;
+	uint64_t size = offset < header.offset ? header.offset - offset : SECTION_MAX;
+	*out = (struct section){header.vaddr + 4 + (uint64_t)(int64_t)distance, offset, size, 0, SHT_PROGBITS};
+	return true;
+}
+
+struct rows *rows_compile(const struct image *image, bool debug)
+{
+	struct section section;
+	size_t len = 0;
+	bool found = debug ? image_section(image, ".debug_frame", &section) : find_eh_frame(image, &section);
+	uint8_t *bytes = found ? read_section(image, &section, &len) : NULL;
+	return compile(bytes, bytes != NULL ? len : 0, found && !debug ? section.vaddr : 0, debug);
+}
+
+struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug)
+{
+	uint8_t *copy = malloc(len > 0 ? len : 1);
+	if (copy == NULL)
+		return NULL;
+	if (len > 0)
+		memcpy(copy, bytes, len);
+	return compile(copy, len, vaddr, debug);
+}
+
+void rows_free(struct rows *rows)
+{
+	if (rows == NULL)
+		return;
+	free(rows->v);
+	free(rows->fdes);
+	free(rows->bytes);
+	free(rows);
+}
+
+/* ---- looking up ---- */
+
+size_t rows_count(const struct rows *rows)
+{
+	return rows->n;
+}
+
+const struct row *rows_find(const struct rows *rows, uint64_t vaddr)
+{
+	if (rows->n == 0 || vaddr < rows->base || vaddr - rows->base > UINT32_MAX)
+		return NULL;
+	uint32_t at = (uint32_t)(vaddr - rows->base);
+	size_t low = 0, high = rows->n;
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+		if (rows->v[middle].start <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	const struct row *row = &rows->v[low];
+	return row->start <= at && row->kind != ROW_NONE ? row : NULL;
+}
+
+uint64_t rows_function_start(const struct rows *rows, const struct row *row)
+{
+	while (row > rows->v && !row->is_first)
+		row--;
+	return rows->base + row->start;
+}
+
+bool rows_fde(const struct rows *rows, const struct row *row, struct fde *out)
+{
+	if (row->kind != ROW_EXPRESSION || row->cfa < 0 || (size_t)row->cfa >= rows->n_fdes)
+		return false;
+	*out = rows->fdes[row->cfa];
+	return true;
+}
+
+size_t rows_read(const struct rows *rows, uint64_t vaddr, void *buffer, size_t len)
+{
+	if (rows->bytes == NULL || vaddr < rows->vaddr || vaddr - rows->vaddr >= rows->len)
+		return 0;
+	size_t at = (size_t)(vaddr - rows->vaddr);
+	if (len > rows->len - at)
+		len = rows->len - at;
+	memcpy(buffer, rows->bytes + at, len);
+	return len;
+}

@@ -1,0 +1,464 @@
+#include "unwind/unwinder.h"
+#include "unwind/expression.h"
+#include "unwind/memory.h"
+#include "unwind/rows.h"
+
+#include <stdlib.h>
+
+enum {
+	FRAMES_MAX = 65536,
+	RECOVER_WORDS = 8192, /* of stack searched for a lost rbp */
+};
+
+/* The tables of one image. */
+struct module {
+	const struct image *image;
+	struct rows *eh, *debug; /* .eh_frame; .debug_frame, compiled when .eh_frame knew nothing */
+	struct module *next;
+};
+
+struct unwinder {
+	const struct space *space;
+	size_t max_depth;
+	struct module *modules;
+	struct module **by_mapping; /* by mapping id; NULL: not looked for yet */
+	size_t n_by_mapping;
+	struct expression *expression;
+	struct frame *frames;
+	size_t cap;
+};
+
+/* A walk under way: the registers of the frame that is looked at. */
+struct walk {
+	struct unwinder *unwinder;
+	const struct snapshot *snapshot;
+	struct regs regs;
+	bool is_return;
+	bool guessed;
+	size_t n;
+	enum stop why;
+};
+
+/* Where a pc lies. */
+struct place {
+	const struct mapping *mapping;
+	const struct module *module;
+	const struct rows *rows;
+	const struct row *row;
+	uint64_t vaddr, bias;
+};
+
+const char *stop_name(enum stop why)
+{
+	static const char *const names[STOP_KINDS] = {
+		[STOP_ROOT] = "complete",
+		[STOP_NO_INFO] = "no unwind information",
+		[STOP_NO_MAPPING] = "code outside every file",
+		[STOP_COPY_END] = "stack deeper than the copy",
+		[STOP_BAD_FRAME] = "unwind information leads nowhere",
+		[STOP_NO_REGISTER] = "a register of a sleeping thread is unknown",
+		[STOP_BUDGET] = "too many frames",
+	};
+	return (unsigned)why < STOP_KINDS ? names[why] : "unknown";
+}
+
+struct unwinder *unwinder_new(const struct space *space, size_t max_depth)
+{
+	struct unwinder *unwinder = calloc(1, sizeof *unwinder);
+	if (unwinder == NULL)
+		return NULL;
+	unwinder->space = space;
+	unwinder->max_depth = max_depth < 2 ? 2 : max_depth;
+	unwinder->cap = 1024;
+	unwinder->frames = calloc(unwinder->cap, sizeof *unwinder->frames);
+	unwinder->expression = expression_new();
+	if (unwinder->frames == NULL || unwinder->expression == NULL) {
+		unwinder_free(unwinder);
+		return NULL;
+	}
+	return unwinder;
+}
+
+void unwinder_free(struct unwinder *unwinder)
+{
+	if (unwinder == NULL)
+		return;
+	while (unwinder->modules != NULL) {
+		struct module *module = unwinder->modules;
+		unwinder->modules = module->next;
+		rows_free(module->eh);
+		rows_free(module->debug);
+		free(module);
+	}
+	free(unwinder->by_mapping);
+	free(unwinder->frames);
+	expression_free(unwinder->expression);
+	free(unwinder);
+}
+
+/* ---- modules ---- */
+
+static struct module *module_of_image(struct unwinder *unwinder, const struct image *image)
+{
+	struct module *module = unwinder->modules;
+	while (module != NULL && module->image != image)
+		module = module->next;
+	if (module != NULL || (module = calloc(1, sizeof *module)) == NULL)
+		return module;
+	module->image = image;
+	module->eh = rows_compile(image, false);
+	module->debug = rows_compile(image, true);
+	module->next = unwinder->modules;
+	unwinder->modules = module;
+	return module;
+}
+
+/* A mapping's id never changes its meaning, so what is known of one stays right when the target's maps change. */
+static const struct module *module_of(struct unwinder *unwinder, uint32_t id, const struct mapping *mapping)
+{
+	if (mapping->image == NULL)
+		return NULL;
+	if (id >= unwinder->n_by_mapping) {
+		size_t n = space_count(unwinder->space);
+		struct module **larger = realloc(unwinder->by_mapping, n * sizeof *larger);
+		if (larger == NULL)
+			return NULL;
+		for (size_t i = unwinder->n_by_mapping; i < n; i++)
+			larger[i] = NULL;
+		unwinder->by_mapping = larger;
+		unwinder->n_by_mapping = n;
+	}
+	if (unwinder->by_mapping[id] == NULL)
+		unwinder->by_mapping[id] = module_of_image(unwinder, mapping->image);
+	return unwinder->by_mapping[id];
+}
+
+/* Finds the mapping and row of `address`; false when it lies in no executable mapping. */
+static bool find_place(struct unwinder *unwinder, uint64_t address, struct place *place, uint32_t *id)
+{
+	*place = (struct place){0};
+	*id = space_find(unwinder->space, address);
+	place->mapping = space_mapping(unwinder->space, *id);
+	if (place->mapping == NULL)
+		return false;
+	place->module = module_of(unwinder, *id, place->mapping);
+	if (place->module == NULL || !mapping_vaddr(place->mapping, address, &place->vaddr))
+		return true;
+	place->bias = address - place->vaddr;
+	place->rows = place->module->eh;
+	place->row = place->rows != NULL ? rows_find(place->rows, place->vaddr) : NULL;
+	if (place->row == NULL && place->module->debug != NULL) {
+		place->rows = place->module->debug;
+		place->row = rows_find(place->rows, place->vaddr);
+	}
+	return true;
+}
+
+/* ---- reading ---- */
+
+/* Why a word could not be read: beyond the copy of the same stack, or nowhere. */
+static enum stop unreadable(const struct walk *walk, uint64_t address)
+{
+	for (int i = 0; i < SNAPSHOT_REGIONS; i++) {
+		const struct region *region = &walk->snapshot->region[i];
+		if (region->len == 0 || address < region->start)
+			continue;
+		const struct map *map = space_map(walk->unwinder->space, region->start);
+		if (map == NULL || address < map->end)
+			return STOP_COPY_END;
+	}
+	return STOP_BAD_FRAME;
+}
+
+static bool read_word(struct walk *walk, uint64_t address, uint64_t *value)
+{
+	if (memory_word(walk->snapshot, address, value))
+		return true;
+	walk->why = unreadable(walk, address);
+	return false;
+}
+
+static void set_reg(struct walk *walk, enum amd64_reg reg, uint64_t value)
+{
+	walk->regs.r[reg] = value;
+	walk->regs.known |= 1u << reg;
+}
+
+/* ---- guesses, where there is no unwind information ---- */
+
+/* Does the instruction before `address` call? (Intel SDM, CALL: E8 rel32; FF /2 with every addressing form.) Code without a file cannot be
+ * looked at: being executable must do. */
+static bool follows_call(struct unwinder *unwinder, uint64_t address)
+{
+	struct place place;
+	uint32_t id;
+	uint8_t code[7];
+	if (!find_place(unwinder, address - 1, &place, &id))
+		return false;
+	if (place.module == NULL)
+		return true;
+	uint64_t vaddr = address - place.bias;
+	if (place.bias == 0 && place.vaddr == 0)
+		return false;
+	if (image_read_vaddr(place.module->image, vaddr - sizeof code, code, sizeof code) != sizeof code)
+		return false;
+	if (code[2] == 0xe8)
+		return true;
+	for (size_t at = 0; at + 2 <= sizeof code; at++) {
+		size_t len = sizeof code - at;
+		uint8_t modrm = code[at + 1], mod = modrm >> 6, rm = modrm & 7;
+		if (code[at] != 0xff || (modrm >> 3 & 7) != 2)
+			continue;
+		size_t expected = 2 + (mod != 3 && rm == 4) + (mod == 1 ? 1 : mod == 2 || (mod == 0 && rm == 5) ? 4 : 0);
+		if (expected == len)
+			return true;
+	}
+	return false;
+}
+
+/* An assembler leaf, or an interrupted stub: the return address is still on top of the stack. */
+static bool guess_leaf(struct walk *walk)
+{
+	uint64_t sp = walk->regs.r[AMD64_RSP], ra;
+	if (walk->is_return || !memory_word(walk->snapshot, sp, &ra) || !follows_call(walk->unwinder, ra))
+		return false;
+	set_reg(walk, AMD64_RIP, ra);
+	set_reg(walk, AMD64_RSP, sp + 8);
+	return true;
+}
+
+/* Code that keeps a frame pointer (JIT code, Go): the caller's rbp and return address are where rbp points. */
+static bool guess_frame_pointer(struct walk *walk)
+{
+	uint64_t bp = walk->regs.r[AMD64_RBP], saved, ra;
+	if ((walk->regs.known >> AMD64_RBP & 1) == 0 || bp < walk->regs.r[AMD64_RSP] || bp % 8 != 0 ||
+		!memory_word(walk->snapshot, bp, &saved) || !memory_word(walk->snapshot, bp + 8, &ra) ||
+		!follows_call(walk->unwinder, ra))
+		return false;
+	set_reg(walk, AMD64_RIP, ra);
+	set_reg(walk, AMD64_RSP, bp + 16);
+	set_reg(walk, AMD64_RBP, saved);
+	return true;
+}
+
+static bool guess_caller(struct walk *walk)
+{
+	if (!guess_frame_pointer(walk) && !guess_leaf(walk)) {
+		walk->why = STOP_NO_INFO;
+		return false;
+	}
+	walk->guessed = true;
+	walk->is_return = true;
+	return true;
+}
+
+/* ---- steps ---- */
+
+/* The registers that the kernel saved when it delivered a signal: rsp points to the ucontext (struct rt_sigframe of the kernel; the order of
+ * gregs in <sys/ucontext.h>). The interrupted pc is exact. */
+static bool step_signal(struct walk *walk)
+{
+	static const uint8_t order[] = {AMD64_R8, AMD64_R9, AMD64_R10, AMD64_R11, AMD64_R12, AMD64_R13, AMD64_R14, AMD64_R15, AMD64_RDI,
+		AMD64_RSI, AMD64_RBP, AMD64_RBX, AMD64_RDX, AMD64_RAX, AMD64_RCX, AMD64_RSP, AMD64_RIP};
+	enum { GREGS = 40 }; /* offset of uc_mcontext.gregs */
+	uint64_t base = walk->regs.r[AMD64_RSP] + GREGS;
+	struct regs saved = {.known = REGS_ALL};
+	for (size_t i = 0; i < sizeof order; i++)
+		if (!read_word(walk, base + 8 * i, &saved.r[order[i]]))
+			return false;
+	walk->regs = saved;
+	walk->is_return = false;
+	return true;
+}
+
+/* mov $15, %rax; syscall: rt_sigreturn, in a C library that has no unwind information for it (musl). */
+static bool is_sigreturn(const struct place *place)
+{
+	static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
+	uint8_t there[sizeof code];
+	return place->module != NULL && image_read_vaddr(place->module->image, place->vaddr, there, sizeof there) == sizeof there &&
+		memcmp(there, code, sizeof code) == 0;
+}
+
+/* The caller's frame begins at `cfa`, which must lie above this one's. */
+static bool step_to_cfa(struct walk *walk, uint64_t cfa, int16_t rbp)
+{
+	uint64_t ra, bp;
+	if (cfa <= walk->regs.r[AMD64_RSP] || cfa % 8 != 0) {
+		walk->why = STOP_BAD_FRAME;
+		return false;
+	}
+	if (!read_word(walk, cfa - 8, &ra))
+		return false;
+	if (rbp != 0) {
+		if (!read_word(walk, cfa + (uint64_t)(int64_t)rbp, &bp))
+			return false;
+		set_reg(walk, AMD64_RBP, bp);
+	}
+	/* Other registers are not followed. */
+	walk->regs.known &= 1u << AMD64_RIP | 1u << AMD64_RSP | 1u << AMD64_RBP;
+	set_reg(walk, AMD64_RIP, ra);
+	set_reg(walk, AMD64_RSP, cfa);
+	walk->is_return = true;
+	return true;
+}
+
+static bool step_expression(struct walk *walk, const struct place *place)
+{
+	struct expression_step step = {
+		.rows = place->rows, .bias = place->bias, .image = place->module->image, .snapshot = walk->snapshot};
+	uint64_t sp = walk->regs.r[AMD64_RSP];
+	if (!rows_fde(place->rows, place->row, &step.fde) ||
+		!expression_apply(walk->unwinder->expression, &step, &walk->regs) || walk->regs.r[AMD64_RSP] <= sp) {
+		walk->why = STOP_BAD_FRAME;
+		return false;
+	}
+	walk->is_return = true;
+	return true;
+}
+
+/* ---- the lost rbp of a sleeping thread ---- */
+
+/* Where the call before return address `ra` goes, if it is a direct one; 0 otherwise. */
+static uint64_t call_target(struct unwinder *unwinder, uint64_t ra)
+{
+	struct place place;
+	uint32_t id;
+	uint8_t code[5];
+	int32_t distance;
+	if (!find_place(unwinder, ra - 1, &place, &id) || place.module == NULL || place.row == NULL)
+		return 0;
+	if (image_read_vaddr(place.module->image, ra - place.bias - sizeof code, code, sizeof code) != sizeof code || code[0] != 0xe8)
+		return 0;
+	memcpy(&distance, code + 1, sizeof distance);
+	return ra + (uint64_t)(int64_t)distance;
+}
+
+/* The function that is looked at keeps its caller's rbp at its own rbp, and its return address above: some slot of the stack has both. A return address
+ * whose call goes to this very function proves the slot; any plausible pair is a guess. */
+static bool recover_rbp(struct walk *walk, const struct place *place)
+{
+	uint64_t sp = walk->regs.r[AMD64_RSP], function = rows_function_start(place->rows, place->row) + place->bias, guess = 0;
+	for (uint64_t slot = sp, i = 0; i < RECOVER_WORDS; i++, slot += 8) {
+		uint64_t saved, ra;
+		if (!memory_word(walk->snapshot, slot, &saved) || !memory_word(walk->snapshot, slot + 8, &ra))
+			break;
+		bool plausible = saved == 0 || saved == 1 || (saved > slot && saved % 8 == 0 && memory_region(walk->snapshot, saved) != NULL);
+		if (space_find(walk->unwinder->space, ra) == MAPPING_NONE)
+			continue;
+		if (call_target(walk->unwinder, ra) == function) {
+			set_reg(walk, AMD64_RBP, slot);
+			return true;
+		}
+		if (guess == 0 && plausible && saved > 1 && follows_call(walk->unwinder, ra))
+			guess = slot;
+	}
+	if (guess == 0) {
+		walk->why = STOP_NO_REGISTER;
+		return false;
+	}
+	walk->guessed = true;
+	set_reg(walk, AMD64_RBP, guess);
+	return true;
+}
+
+/* ---- the walk ---- */
+
+/* From the current frame to its caller; false with walk->why at the end. */
+static bool step(struct walk *walk, const struct place *place)
+{
+	const struct row *row = place->row;
+	if (row == NULL)
+		return is_sigreturn(place) ? step_signal(walk) : guess_caller(walk);
+	switch ((enum row_kind)row->kind) {
+	case ROW_RSP:
+		return step_to_cfa(walk, walk->regs.r[AMD64_RSP] + (uint64_t)(int64_t)row->cfa, row->rbp);
+	case ROW_RBP:
+		if ((walk->regs.known >> AMD64_RBP & 1) == 0 && !recover_rbp(walk, place))
+			return false;
+		return step_to_cfa(walk, walk->regs.r[AMD64_RBP] + (uint64_t)(int64_t)row->cfa, row->rbp);
+	case ROW_SIGNAL:
+		return step_signal(walk);
+	case ROW_EXPRESSION:
+		return step_expression(walk, place);
+	case ROW_ROOT:
+		walk->why = STOP_ROOT;
+		return false;
+	case ROW_NONE:
+		break;
+	}
+	walk->why = STOP_NO_INFO;
+	return false;
+}
+
+static bool push_frame(struct walk *walk, uint32_t mapping)
+{
+	struct unwinder *unwinder = walk->unwinder;
+	if (walk->n == FRAMES_MAX) {
+		walk->why = STOP_BUDGET;
+		return false;
+	}
+	if (walk->n == unwinder->cap) {
+		struct frame *larger = realloc(unwinder->frames, 2 * unwinder->cap * sizeof *larger);
+		if (larger == NULL) {
+			walk->why = STOP_BUDGET;
+			return false;
+		}
+		unwinder->frames = larger;
+		unwinder->cap *= 2;
+	}
+	unwinder->frames[walk->n++] = (struct frame){walk->regs.r[AMD64_RIP], mapping, walk->is_return};
+	return true;
+}
+
+/* The frame that is left is the last one: either a known end, or a caller that lies nowhere. */
+static void end_outside(struct walk *walk)
+{
+	/* Start code that pushes a zero as its return address ends the chain on purpose (psABI AMD64, 3.4.1: the deepest frame). */
+	walk->why = walk->n > 0 && walk->is_return && walk->regs.r[AMD64_RIP] == 0 ? STOP_ROOT : STOP_NO_MAPPING;
+}
+
+/* A jump through a bad pointer: the pc lies nowhere, and the caller is on top of the stack. */
+static bool leave_nowhere(struct walk *walk)
+{
+	if (walk->n != 0 || !push_frame(walk, MAPPING_NONE))
+		return false;
+	return guess_leaf(walk) && (walk->guessed = true);
+}
+
+static void run_walk(struct walk *walk)
+{
+	for (;;) {
+		struct place place;
+		uint32_t id;
+		if (!find_place(walk->unwinder, walk->regs.r[AMD64_RIP] - walk->is_return, &place, &id)) {
+			end_outside(walk);
+			if (walk->why == STOP_ROOT || !leave_nowhere(walk))
+				return;
+			continue;
+		}
+		if (!push_frame(walk, id) || !step(walk, &place))
+			return;
+	}
+}
+
+/* Keeps both ends of a stack with more frames than wanted. */
+static void shorten(const struct unwinder *unwinder, struct stack *stack)
+{
+	size_t keep = unwinder->max_depth;
+	if (stack->n <= keep)
+		return;
+	size_t root = keep / 2, leaf = keep - root;
+	memmove(stack->v + leaf, stack->v + stack->n - root, root * sizeof *stack->v);
+	stack->gap_at = leaf;
+	stack->gap_frames = stack->n - keep;
+	stack->n = keep;
+}
+
+void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out)
+{
+	struct walk walk = {.unwinder = unwinder, .snapshot = snapshot, .regs = snapshot->regs};
+	run_walk(&walk);
+	*out = (struct stack){.v = unwinder->frames, .n = walk.n, .cap = unwinder->cap, .why = walk.why, .guessed = walk.guessed};
+	shorten(unwinder, out);
+}
