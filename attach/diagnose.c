@@ -1,4 +1,5 @@
 #include "attach/diagnose.h"
+#include "attach/target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -127,8 +128,8 @@ int diagnose_refusal(pid_t pid, const char *name, int refusal, struct error *err
 		return error_set(err, "cannot attach to %d (%s): %s: is the kernel older than 3.4, or memory out?", pid, name,
 			strerror(refusal));
 	if (tracer != 0)
-		return error_set(err, "%d (%s) is being traced by process %llu, and a process has one tracer: end that one first",
-			pid, name, tracer);
+		return error_set(err, "%d (%s) is being traced by process %d, and a process has one tracer: end that one first", pid,
+			name, target_process_of((pid_t)tracer));
 	if (!have_ptrace_capability())
 		return refuse_without_capability(pid, name, err);
 	if (!same_user_namespace(pid))

@@ -47,11 +47,11 @@ static void add_samples(struct report *report, const struct sampler_result *resu
 static void add_pauses(struct report *report, const struct sampler_result *result)
 {
 	const struct histogram *pauses = &result->pauses;
-	if (pauses->count == 0) {
+	if (result->stops == 0) {
 		add(report, "pauses    none: no thread was stopped");
 		return;
 	}
-	add(report, "pauses    %" PRIu64 " stops of one thread, median %.0f µs, p99 %.0f µs, longest %.0f µs", pauses->count,
+	add(report, "pauses    %" PRIu64 " stops of one thread, median %.0f µs, p99 %.0f µs, longest %.0f µs", result->stops,
 		(double)histogram_percentile(pauses, 50) / 1e3, (double)histogram_percentile(pauses, 99) / 1e3,
 		(double)pauses->max_ns / 1e3);
 }

@@ -54,6 +54,7 @@ struct sampler {
 	uint64_t start_cpu_ns, last_cpu_ns; /* the process's CPU clock */
 	uint64_t charged_ns;       /* CPU time charged to stacks so far */
 	uint64_t random;
+	int refusal;               /* errno: threads that may not even be looked at */
 	sigset_t signals;
 };
 
@@ -277,11 +278,11 @@ static void copy_regs(const struct user_regs_struct *from, struct regs *to)
 
 /* Was the thread waiting for a CPU at the tick? If it had to wait longer for one than has passed since we woke up for the tick, it waited before:
  * otherwise only our own waking took its CPU away. */
-static const char *running_word(const struct sampler *s, const struct entry *entry, const struct schedstat *stopped)
+static bool waited_for_cpu(const struct sampler *s, const struct entry *entry, const struct schedstat *stopped)
 {
 	uint64_t waited = stopped->wait_ns - entry->last.wait_ns;
 	bool had_turn = stopped->count != entry->last.count;
-	return had_turn && waited > now_ns(CLOCK_MONOTONIC) - s->tick_ns ? "runnable" : "running";
+	return had_turn && waited > now_ns(CLOCK_MONOTONIC) - s->tick_ns;
 }
 
 /* The thread is stopped: registers, one copy, and the CPU time up to this stop. Nothing is allocated or walked here. */
@@ -298,9 +299,10 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 	if (entry->thread.tid != s->target->pid)
 		entry->hint.home = regs->fs_base;
 	capture_stack(s->space, &entry->hint, &s->copies, &taken->snapshot);
+	entry->waited = waited_for_cpu(s, entry, &stopped);
 	if (wants_state(s)) {
 		bool blocked = was_blocked(regs);
-		taken->state = blocked ? "sleeping" : running_word(s, entry, &stopped);
+		taken->state = blocked ? "sleeping" : entry->waited ? "runnable" : "running";
 		taken->syscall = blocked ? syscall_name((long)regs->orig_rax) : NULL;
 		taken->wall_ns = (int64_t)(s->tick_ns - entry->charged_wall_ns);
 		entry->charged_wall_ns = s->tick_ns;
@@ -341,7 +343,10 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 		thread_continue(&entry->thread, event->signal);
 	if (!ours)
 		return;
-	histogram_add(&s->result->pauses, now_ns(CLOCK_MONOTONIC) - entry->interrupted_at_ns);
+	s->result->stops++;
+	/* A thread without a CPU loses none while it waits for one: only those that ran were made to pause. */
+	if (!entry->waited)
+		histogram_add(&s->result->pauses, now_ns(CLOCK_MONOTONIC) - entry->interrupted_at_ns);
 	/* After a signal the stop that we asked for is still to come; its sample is there already. */
 	if (event->kind != TARGET_SIGNAL)
 		stop_is_over(s, entry);
@@ -517,6 +522,8 @@ static void learn_thread(void *context, pid_t tid)
 		return;
 	if (thread_open(s->target, tid, &thread) != 0) {
 		s->result->threads_refused += errno == EMFILE || errno == ENFILE;
+		if (errno == EACCES || errno == EPERM)
+			s->refusal = errno;
 		return;
 	}
 	entry = threads_add(&s->threads, &thread);
@@ -625,9 +632,9 @@ static void run_ticks(struct sampler *s)
 	for (uint64_t k = 0;; k++) {
 		uint64_t now = now_ns(CLOCK_MONOTONIC);
 		atomic_store_explicit(&s->progress->elapsed_ns, (int64_t)(now - start), memory_order_relaxed);
-		/* A grid, so that the rate holds, with jitter of a quarter of a period to either side, so that work that repeats at the same
-		 * rate is not always met at the same point. */
-		uint64_t due = start + k * period + period / 2 + next_random(s) % (period / 2 + 1) - period / 4;
+		/* One tick in each period, so that the rate holds, anywhere in it, so that work that repeats at the same rate is met at every
+		 * point alike: with less jitter some of its points would never be seen. */
+		uint64_t due = start + k * period + next_random(s) % period;
 		if (now > due + period) {
 			uint64_t skip = (now - due) / period;
 			k += skip;
@@ -729,7 +736,7 @@ static void balance(struct sampler *s)
 /* The first seize tells whether we may. Any thread that has not ended will do; the leader is the usual one, and sees exec. */
 static int seize_first(struct sampler *s)
 {
-	int refusal = ESRCH;
+	int refusal = s->refusal != 0 ? s->refusal : ESRCH;
 	struct entry *leader = threads_find(&s->threads, s->target->pid);
 	if (leader != NULL && thread_seize(&leader->thread) == 0)
 		return 0;

@@ -40,7 +40,8 @@ struct sampler_result {
 	uint64_t missed;       /* threads that did not stop within their tick, or whose stack did not fit */
 	uint64_t eintr_repaired;
 	uint64_t stacks[STOP_KINDS], guessed; /* samples by the end of their walk */
-	struct histogram pauses;       /* of one thread, from the interrupt to its going on */
+	uint64_t stops;                /* of one thread each */
+	struct histogram pauses;       /* of stopped threads that had a CPU: from the interrupt to going on */
 	uint64_t kernel_cpu_ns;        /* what the kernel charged to the process (or the chosen threads) */
 	uint64_t between_cpu_ns;       /* of it what no sample carries */
 	uint64_t own_cpu_ns;           /* the sampling thread's own */

@@ -67,6 +67,14 @@ static void read_comm(pid_t pid, char name[16])
 	snprintf(name, 16, "%.15s", buffer);
 }
 
+pid_t target_process_of(pid_t tid)
+{
+	char path[64], status[4096];
+	snprintf(path, sizeof path, "/proc/%d/status", tid);
+	long tgid = read_small(AT_FDCWD, path, status, sizeof status) > 0 ? status_number(status, "Tgid") : -1;
+	return tgid > 0 ? (pid_t)tgid : tid;
+}
+
 /* Field 3 (state) and field 9 (flags) of a stat file; the name before them may hold any byte, so start at the last ')'. */
 static bool parse_stat(const char *stat, char *state, unsigned long *flags)
 {
@@ -105,6 +113,7 @@ static int refuse_status(pid_t pid, const char *name, const char *status, const 
 	}
 	if (tracer > 0) {
 		char owner[16];
+		tracer = target_process_of((pid_t)tracer);
 		read_comm((pid_t)tracer, owner);
 		return error_set(err, "%d (%s) is being traced by %s (PID %ld), and a process has one tracer: end that one first",
 			pid, name, owner, tracer);

@@ -48,6 +48,9 @@ struct target {
 int target_open(pid_t pid, struct target *target, struct error *err);
 void target_close(struct target *target);
 
+/* The process that thread `tid` belongs to: a tracer is shown by its thread. `tid` itself when it cannot be seen. */
+pid_t target_process_of(pid_t tid);
+
 /* Opens the thread's files. Returns -1 when the thread is gone. */
 int thread_open(const struct target *target, pid_t tid, struct thread *thread);
 void thread_close(struct thread *thread);

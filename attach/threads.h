@@ -21,6 +21,7 @@ struct entry {
 	bool asleep;                   /* seen asleep when last.count was what it is */
 	bool due;                      /* its batch still waits for its stop */
 	bool taken;                    /* this tick's sample is there, though a stop may still be due */
+	bool waited;                   /* at the last stop: it had had no CPU */
 	unsigned seen;                 /* number of the last listing that had it */
 	struct schedstat last;         /* as last read */
 	uint64_t charged_run_ns;       /* CPU time up to here has been charged to stacks */

@@ -280,6 +280,17 @@ static bool is_sigreturn(const struct place *place)
 		memcmp(there, code, sizeof code) == 0;
 }
 
+/* A thread that has just been created stands behind the system call that made it, with 0 as its result, and has no caller; C libraries end
+ * the unwind information before that call (glibc's clone3.S: "in the child the unwind info will be wrong"). */
+static bool is_newborn(const struct walk *walk, const struct place *place)
+{
+	static const uint8_t code[] = {0x0f, 0x05};
+	uint8_t there[sizeof code];
+	return walk->n == 1 && walk->regs.known == REGS_ALL && walk->regs.r[AMD64_RAX] == 0 && place->module != NULL &&
+		image_read_vaddr(place->module->image, place->vaddr - sizeof code, there, sizeof there) == sizeof there &&
+		memcmp(there, code, sizeof code) == 0;
+}
+
 /* The caller's frame begins at `cfa`, which must lie above this one's. */
 static bool step_to_cfa(struct walk *walk, uint64_t cfa, int16_t rbp)
 {
@@ -368,6 +379,10 @@ static bool recover_rbp(struct walk *walk, const struct place *place)
 static bool step(struct walk *walk, const struct place *place)
 {
 	const struct row *row = place->row;
+	if (row == NULL && is_newborn(walk, place)) {
+		walk->why = STOP_ROOT;
+		return false;
+	}
 	if (row == NULL)
 		return is_sigreturn(place) ? step_signal(walk) : guess_caller(walk);
 	switch ((enum row_kind)row->kind) {
