@@ -302,7 +302,8 @@ static void test_alias_rules(void **state)
 		"	.size a_local, 3\n	.size a_weak, 3\n	.size global_one, 3\n"
 		"after:\n	.size after, 0\n	nop\n	nop\n"
 		"	.type pair_local, @function\n	.type pair_weak, @function\n	.weak pair_weak\n"
-		"pair_local:\npair_weak:\n	nop\n	ret\n	.size pair_local, 2\n	.size pair_weak, 2\n"
+		"pair_local:\npair_weak:\n	nop\n	ret\n	.size pair_local, 2\n	.size pair_weak, "
+		"2\n	nop\n"
 		"	.section .text.other, \"ax\", @progbits\n	.p2align 4\n"
 		"$mapping:\nother_start:\n	nop\n	.globl _start\n_start:\n	ret\n");
 	assert_true(run("gcc -nostdlib -static -o names names.s"));
@@ -312,6 +313,7 @@ static void test_alias_rules(void **state)
 	check_name(image, "global_one", 3, "after"); /* not the size-0 label inside */
 	check_name(image, "after", 1, "after");
 	check_name(image, "pair_weak", 1, "pair_weak");
+	check_name(image, "pair_weak", 2, NULL); /* `after` ended where a sized function began */
 	check_name(image, "_start", 0, "_start");
 	check_name(image, "_start", 1, NULL); /* the section ends */
 	image_free(image);
