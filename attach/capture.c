@@ -5,9 +5,9 @@
 #include <sys/mman.h>
 
 enum {
-	RED_ZONE = 128,             /* below rsp, a leaf's (psABI AMD64, 3.2.2) */
-	COPIES_TOUCHED = 1 << 20,    /* faulted in beforehand: no page fault of ours lengthens a pause */
-	HOME_MIN_BYTES = 16 << 10,  /* smaller than any thread's stack: not worth searching */
+	RED_ZONE = 128, /* below rsp, a leaf's (psABI AMD64, 3.2.2) */
+	COPIES_TOUCHED = 1 << 20, /* faulted in beforehand: no page fault of ours lengthens a pause */
+	HOME_MIN_BYTES = 16 << 10, /* smaller than any thread's stack: not worth searching */
 };
 
 int copies_new(struct copies *copies)
@@ -27,8 +27,8 @@ void copies_free(struct copies *copies)
 	*copies = (struct copies){0};
 }
 
-/* How much to copy upwards of `start`. The end of the mapping is the end of the stack, unless the stack lies in a heap (goroutines):
- * there only what was needed lately is worth copying. */
+/* How much to copy upwards of `start`. The end of the mapping is the end of the stack, unless the stack lies in
+ * a heap (goroutines): there only what was needed lately is worth copying. */
 static size_t bytes_from(const struct space *space, uint64_t start, size_t want)
 {
 	const struct map *map = space_map(space, start);
@@ -53,7 +53,8 @@ static void copy_region(pid_t tid, uint64_t start, size_t len, struct copies *co
 }
 
 /* The thread's ordinary stack when rsp is elsewhere, or NULL. */
-static const struct map *home_of(const struct space *space, const struct capture_hint *hint, const struct region *first)
+static const struct map *home_of(
+	const struct space *space, const struct capture_hint *hint, const struct region *first)
 {
 	const struct map *home = hint->home != 0 ? space_map(space, hint->home) : NULL;
 	if (home == NULL || !home->write || home->end - home->start < HOME_MIN_BYTES)
@@ -61,8 +62,9 @@ static const struct map *home_of(const struct space *space, const struct capture
 	return first->start >= home->start && first->start < home->end ? NULL : home;
 }
 
-/* On an alternate stack the signal frame holds the interrupted rsp, and nothing that points into the ordinary stack points below it but
- * leftovers: so the lowest pointer found is where to copy from. Not exact, and need not be: the walk reads only what it needs. */
+/* On an alternate stack the signal frame holds the interrupted rsp, and nothing that points into the ordinary
+ * stack points below it but leftovers: so the lowest pointer found is where to copy from. Not exact, and need
+ * not be: the walk reads only what it needs. */
 static uint64_t lowest_pointer(const struct region *region, const struct map *into)
 {
 	uint64_t lowest = UINT64_MAX;
@@ -75,7 +77,8 @@ static uint64_t lowest_pointer(const struct region *region, const struct map *in
 	return lowest;
 }
 
-void capture_stack(const struct space *space, const struct capture_hint *hint, struct copies *copies, struct snapshot *out)
+void capture_stack(
+	const struct space *space, const struct capture_hint *hint, struct copies *copies, struct snapshot *out)
 {
 	uint64_t sp = out->regs.r[AMD64_RSP];
 	uint64_t start = sp > RED_ZONE ? (sp - RED_ZONE) & ~UINT64_C(7) : 0;

@@ -1,5 +1,5 @@
-/* A thread's registers and the used part of its stack -> a snapshot. Runs while the thread is stopped (or asleep, unstopped): it
- * copies into memory set aside before, and does nothing else. */
+/* A thread's registers and the used part of its stack -> a snapshot. Runs while the thread is stopped (or
+ * asleep, unstopped): it copies into memory set aside before, and does nothing else. */
 #ifndef ATTACH_CAPTURE_H
 #define ATTACH_CAPTURE_H
 
@@ -12,8 +12,8 @@ struct copies {
 };
 
 enum {
-	CAPTURE_MIN_BYTES = 16 << 10,  /* most stacks: 1-2 us */
-	CAPTURE_ALL_BYTES = 64 << 10,  /* a stack no larger than this is copied whole */
+	CAPTURE_MIN_BYTES = 16 << 10, /* most stacks: 1-2 us */
+	CAPTURE_ALL_BYTES = 64 << 10, /* a stack no larger than this is copied whole */
 	CAPTURE_MAX_BYTES = 1 << 20,
 	COPIES_BYTES = 16 << 20,
 };
@@ -28,13 +28,15 @@ static inline bool copies_are_full(const struct copies *copies)
 
 struct capture_hint {
 	size_t want_bytes; /* what this thread's stacks needed lately; 0 at first */
-	/* An address in the thread's ordinary stack, 0 unknown: the leader's start of stack; of another thread fs_base, which glibc and
-	 * musl keep at the top of its stack. */
+	/* An address in the thread's ordinary stack, 0 unknown: the leader's start of stack; of another thread
+	 * fs_base, which glibc and musl keep at the top of its stack. */
 	uint64_t home;
 };
 
-/* Fills out->region[] from the target for out->tid and out->regs (set by the caller). Takes memory from `copies`. */
-void capture_stack(const struct space *space, const struct capture_hint *hint, struct copies *copies, struct snapshot *out);
+/* Fills out->region[] from the target for out->tid and out->regs (set by the caller). Takes memory from
+ * `copies`. */
+void capture_stack(const struct space *space, const struct capture_hint *hint, struct copies *copies,
+	struct snapshot *out);
 
 /* After a walk that ended at the end of the copy: how much to copy of that thread the next time. */
 size_t capture_want_more(size_t want_bytes);

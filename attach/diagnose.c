@@ -63,7 +63,8 @@ static bool same_user_namespace(pid_t pid)
 {
 	char path[64], ours[128], theirs[128];
 	snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
-	ssize_t n = readlink("/proc/self/ns/user", ours, sizeof ours), m = readlink(path, theirs, sizeof theirs);
+	ssize_t n = readlink("/proc/self/ns/user", ours, sizeof ours),
+		m = readlink(path, theirs, sizeof theirs);
 	return n < 0 || m < 0 || (n == m && memcmp(ours, theirs, (size_t)n) == 0);
 }
 
@@ -95,26 +96,31 @@ static int refuse_without_capability(pid_t pid, const char *name, struct error *
 	int scope = ptrace_scope();
 	if (geteuid() == 0)
 		return error_set(err,
-			"cannot attach to %d (%s): Operation not permitted: this root lacks CAP_SYS_PTRACE, as in a container; run the "
+			"cannot attach to %d (%s): Operation not permitted: this root lacks CAP_SYS_PTRACE, as "
+			"in a container; run the "
 			"container with --cap-add=SYS_PTRACE, or run cprof-attach on the host",
 			pid, name);
 	if (!same_user(pid, &owner))
 		return error_set(err,
-			"cannot attach to %d (%s): Operation not permitted: it belongs to another user (UID %llu, you are %u); run with "
+			"cannot attach to %d (%s): Operation not permitted: it belongs to another user (UID "
+			"%llu, you are %u); run with "
 			"sudo, or as that user",
 			pid, name, owner, getuid());
 	if (scope > 0)
 		return error_set(err,
-			"cannot attach to %d (%s): Operation not permitted: the kernel allows only root to trace other processes here "
+			"cannot attach to %d (%s): Operation not permitted: the kernel allows only root to "
+			"trace other processes here "
 			"(kernel.yama.ptrace_scope = %d); run with sudo",
 			pid, name, scope);
 	if (is_undumpable(pid))
 		return error_set(err,
-			"cannot attach to %d (%s): Operation not permitted: it protects itself from its own user (not dumpable, as programs "
+			"cannot attach to %d (%s): Operation not permitted: it protects itself from its own "
+			"user (not dumpable, as programs "
 			"with changed IDs or capabilities are); run with sudo",
 			pid, name);
 	return error_set(err,
-		"cannot attach to %d (%s): Operation not permitted: it has capabilities that you lack, or a security module forbids it; run "
+		"cannot attach to %d (%s): Operation not permitted: it has capabilities that you lack, or a "
+		"security module forbids it; run "
 		"with sudo",
 		pid, name);
 }
@@ -123,32 +129,40 @@ int diagnose_refusal(pid_t pid, const char *name, int refusal, struct error *err
 {
 	unsigned long long tracer = status_value(pid, "TracerPid", 10);
 	if (refusal == ESRCH)
-		return error_set(err, "process %d (%s) ended before it could be profiled: choose a running one", pid, name);
+		return error_set(err, "process %d (%s) ended before it could be profiled: choose a running one",
+			pid, name);
 	if (refusal != EPERM && refusal != EACCES)
-		return error_set(err, "cannot attach to %d (%s): %s: is the kernel older than 3.4, or memory out?", pid, name,
+		return error_set(err,
+			"cannot attach to %d (%s): %s: is the kernel older than 3.4, or memory out?", pid, name,
 			strerror(refusal));
 	if (tracer != 0)
-		return error_set(err, "%d (%s) is being traced by process %d, and a process has one tracer: end that one first", pid,
-			name, target_process_of((pid_t)tracer));
+		return error_set(err,
+			"%d (%s) is being traced by process %d, and a process has one tracer: end that one "
+			"first",
+			pid, name, target_process_of((pid_t)tracer));
 	if (!have_ptrace_capability())
 		return refuse_without_capability(pid, name, err);
 	if (!same_user_namespace(pid))
 		return error_set(err,
-			"cannot attach to %d (%s): Operation not permitted: it lives in another user namespace; run cprof-attach as root of "
+			"cannot attach to %d (%s): Operation not permitted: it lives in another user "
+			"namespace; run cprof-attach as root of "
 			"the host",
 			pid, name);
 	if (status_value(getpid(), "Seccomp", 10) == 2)
 		return error_set(err,
-			"cannot attach to %d (%s): Operation not permitted: a seccomp filter forbids ptrace here, as containers do; run the "
+			"cannot attach to %d (%s): Operation not permitted: a seccomp filter forbids ptrace "
+			"here, as containers do; run the "
 			"container with --security-opt seccomp=unconfined, or run cprof-attach on the host",
 			pid, name);
 	if (ptrace_scope() == 3)
 		return error_set(err,
-			"cannot attach to %d (%s): Operation not permitted: this kernel forbids all tracing until the next boot "
+			"cannot attach to %d (%s): Operation not permitted: this kernel forbids all tracing "
+			"until the next boot "
 			"(kernel.yama.ptrace_scope = 3); boot with another setting",
 			pid, name);
 	return error_set(err,
-		"cannot attach to %d (%s): Operation not permitted although this process may trace: a security module (SELinux, AppArmor, "
+		"cannot attach to %d (%s): Operation not permitted although this process may trace: a security "
+		"module (SELinux, AppArmor, "
 		"Landlock) forbids it; see the kernel's audit log",
 		pid, name);
 }

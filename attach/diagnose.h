@@ -6,8 +6,8 @@
 
 #include <sys/types.h>
 
-/* Fills *err with the rule that refused PTRACE_SEIZE (`refusal`: its errno) for `pid`, called `name`: the checks of ptrace(2), "Ptrace access mode
- * checking", in the kernel's order. Always returns -1. */
+/* Fills *err with the rule that refused PTRACE_SEIZE (`refusal`: its errno) for `pid`, called `name`: the
+ * checks of ptrace(2), "Ptrace access mode checking", in the kernel's order. Always returns -1. */
 int diagnose_refusal(pid_t pid, const char *name, int refusal, struct error *err);
 
 #endif

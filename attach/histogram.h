@@ -1,4 +1,5 @@
-/* Durations in log-linear buckets, 1/16 wide (at most 6 % off): fixed memory, no allocation, percentiles at any time. */
+/* Durations in log-linear buckets, 1/16 wide (at most 6 % off): fixed memory, no allocation, percentiles at any
+ * time. */
 #ifndef ATTACH_HISTOGRAM_H
 #define ATTACH_HISTOGRAM_H
 

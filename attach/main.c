@@ -57,7 +57,8 @@ static size_t read_target_memory(void *context, uint64_t address, void *buffer, 
 static void *sample(void *argument)
 {
 	struct run *run = argument;
-	run->outcome = sampler_run(&run->target, run->space, run->unwinder, run->profile, &run->sampling, &run->progress, &run->result);
+	run->outcome = sampler_run(&run->target, run->space, run->unwinder, run->profile, &run->sampling,
+		&run->progress, &run->result);
 	run->refusal = errno;
 	return NULL;
 }
@@ -96,12 +97,14 @@ static int sample_target(struct run *run, struct error *err)
 	pthread_t thread;
 	int failure = pthread_create(&thread, NULL, sample, run);
 	if (failure != 0)
-		return error_set(err, "cannot start a thread: %s: are processes limited here (ulimit -u)?", strerror(failure));
+		return error_set(err, "cannot start a thread: %s: are processes limited here (ulimit -u)?",
+			strerror(failure));
 	wait_for(thread, run);
 	if (run->outcome != 0)
 		return diagnose_refusal(run->target.pid, run->target.name, run->refusal, err);
 	if (!is_released(&run->target))
-		ui_error("WARNING: the kernel still shows this program as the target's tracer; it lets go when this program ends");
+		ui_error("WARNING: the kernel still shows this program as the target's tracer; it lets go when "
+			 "this program ends");
 	return 0;
 }
 
@@ -109,16 +112,18 @@ static int sample_target(struct run *run, struct error *err)
 
 static int add_comments(struct run *run)
 {
-	int failed = profile_comment(run->profile, "cprof-attach " CPROF_VERSION " of %s, PID %d (%s), kind %s", run->target.name,
-		run->target.pid, run->target.exe, run->options.kind == PROFILE_CPU ? "cpu" : "state");
+	int failed = profile_comment(run->profile, "cprof-attach " CPROF_VERSION " of %s, PID %d (%s), kind %s",
+		run->target.name, run->target.pid, run->target.exe,
+		run->options.kind == PROFILE_CPU ? "cpu" : "state");
 	for (size_t i = 0; i < run->report.n; i++)
 		failed |= profile_comment(run->profile, "%s", run->report.line[i]);
 	size_t n;
 	const struct profile_module *modules = profile_modules(run->profile, &n);
 	for (size_t i = 0; i < n; i++)
-		failed |= profile_comment(run->profile, "# module %s build-id %s: %zu of %zu addresses named, %zu with a line (%s)",
-			modules[i].path, modules[i].build_id, modules[i].quality.with_function, modules[i].quality.addresses,
-			modules[i].quality.with_line, modules[i].quality.source);
+		failed |= profile_comment(run->profile,
+			"# module %s build-id %s: %zu of %zu addresses named, %zu with a line (%s)",
+			modules[i].path, modules[i].build_id, modules[i].quality.with_function,
+			modules[i].quality.addresses, modules[i].quality.with_line, modules[i].quality.source);
 	return failed;
 }
 
@@ -127,7 +132,8 @@ static int write_profile(struct run *run, struct error *err)
 	const struct sampler_result *result = &run->result;
 	struct pprof_times times = {.time_ns = result->time_ns,
 		.duration_ns = result->duration_ns,
-		.period_ns = result->ticks > 0 ? result->duration_ns / (int64_t)result->ticks : (int64_t)(1e9 / run->options.rate_hz)};
+		.period_ns = result->ticks > 0 ? result->duration_ns / (int64_t)result->ticks
+					       : (int64_t)(1e9 / run->options.rate_hz)};
 	run->symbolizer = symbolizer_new();
 	if (run->symbolizer == NULL || profile_symbolize(run->profile, run->space, run->symbolizer) != 0)
 		ui_error("memory ran out while names were looked up: the file has addresses in their place");
@@ -146,9 +152,10 @@ static void note_cost(const struct run *run)
 	int64_t end = run->result.time_ns + run->result.duration_ns;
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	ui_note(&run->options, "written   %.2f s after the last sample; peak memory %.1f MB; %zu distinct stacks",
-		(double)(now.tv_sec * INT64_C(1000000000) + now.tv_nsec - end) / 1e9, (double)usage.ru_maxrss / 1024,
-		profile_stacks(run->profile));
+	ui_note(&run->options,
+		"written   %.2f s after the last sample; peak memory %.1f MB; %zu distinct stacks",
+		(double)(now.tv_sec * INT64_C(1000000000) + now.tv_nsec - end) / 1e9,
+		(double)usage.ru_maxrss / 1024, profile_stacks(run->profile));
 }
 
 /* ---- before ---- */
@@ -159,8 +166,9 @@ static int check_tids(const struct run *run, struct error *err)
 		char path[64];
 		snprintf(path, sizeof path, "/proc/%d/task/%d", run->target.pid, run->options.tids[i]);
 		if (access(path, F_OK) != 0)
-			return error_set(err, "process %d (%s) has no thread %d: ls /proc/%d/task shows which it has", run->target.pid,
-				run->target.name, run->options.tids[i], run->target.pid);
+			return error_set(err,
+				"process %d (%s) has no thread %d: ls /proc/%d/task shows which it has",
+				run->target.pid, run->target.name, run->options.tids[i], run->target.pid);
 	}
 	return 0;
 }
@@ -199,8 +207,8 @@ static void release(struct run *run)
 	free(run);
 }
 
-/* The signals that end a run are taken by the sampling thread (sigtimedwait), so none of ours may get them otherwise. They stay blocked
- * until the file is written: what was collected is never lost. */
+/* The signals that end a run are taken by the sampling thread (sigtimedwait), so none of ours may get them
+ * otherwise. They stay blocked until the file is written: what was collected is never lost. */
 static void set_signals(void)
 {
 	sigset_t blocked;
@@ -230,7 +238,8 @@ static int profile_process(struct run *run)
 		ui_error(err.message);
 		return EXIT_NOTHING;
 	}
-	ui_note(&run->options, "profiling %d (%s) into %s", run->target.pid, run->target.name, run->output.path);
+	ui_note(&run->options, "profiling %d (%s) into %s", run->target.pid, run->target.name,
+		run->output.path);
 	if (sample_target(run, &err) != 0 || write_profile(run, &err) != 0) {
 		ui_error(err.message);
 		return EXIT_NOTHING;

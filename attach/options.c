@@ -50,7 +50,8 @@ enum { N_UNITS = sizeof units / sizeof *units };
 
 static const int64_t longest_ns = 30 * 24 * 3600 * INT64_C(1000000000);
 
-/* The index of the unit at `text`, or N_UNITS; *after is set behind it. A bare number at the end means seconds. */
+/* The index of the unit at `text`, or N_UNITS; *after is set behind it. A bare number at the end means seconds.
+ */
 static size_t unit_at(const char *text, const char **after)
 {
 	size_t len = strspn(text, "hms");
@@ -116,7 +117,8 @@ static int parse_rate(const char *text, double *rate, struct error *err)
 	char *end;
 	double number = strtod(text, &end);
 	if (end == text || *end != '\0' || !isfinite(number) || number < 0.1 || number > 10000)
-		return error_set(err, "'%s' is not a rate: give samples a second from 0.1 to 10000, such as 99", text);
+		return error_set(
+			err, "'%s' is not a rate: give samples a second from 0.1 to 10000, such as 99", text);
 	*rate = number;
 	return 0;
 }
@@ -138,7 +140,8 @@ static int parse_tid(const char *text, struct options *options, struct error *er
 	if (!parse_number(text, 1, INT32_MAX, &number))
 		return error_set(err, "'%s' is not a thread's ID: give a number from /proc/PID/task", text);
 	if (options->n_tids == OPTIONS_MAX_TIDS)
-		return error_set(err, "more than %d threads were named: leave --tid out to take all", OPTIONS_MAX_TIDS);
+		return error_set(
+			err, "more than %d threads were named: leave --tid out to take all", OPTIONS_MAX_TIDS);
 	options->tids[options->n_tids++] = (pid_t)number;
 	return 0;
 }
@@ -217,8 +220,10 @@ static int refuse_option(int result, char **argv, struct error *err)
 
 int options_parse(int argc, char **argv, struct options *options, struct error *err)
 {
-	*options = (struct options){
-		.duration_ns = 30 * INT64_C(1000000000), .rate_hz = 99, .kind = PROFILE_CPU, .max_depth = 16384};
+	*options = (struct options){.duration_ns = 30 * INT64_C(1000000000),
+		.rate_hz = 99,
+		.kind = PROFILE_CPU,
+		.max_depth = 16384};
 	optind = 0; /* glibc: start anew, so that tests can call this more than once */
 	opterr = 0;
 	int option;
@@ -234,6 +239,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 		if (parse_pid(argv[i], &options->pid, err) != 0)
 			return -1;
 	if (options->pid == 0)
-		return error_set(err, "which process? Give its PID: cprof-attach -p PID (see cprof-attach --help)");
+		return error_set(
+			err, "which process? Give its PID: cprof-attach -p PID (see cprof-attach --help)");
 	return 0;
 }

@@ -22,7 +22,8 @@ struct options {
 	bool quiet, verbose;
 };
 
-/* Parses argv as getopt_long(3) does (options and the PID in any order). Returns 0, or -1 with the usage error in *err. */
+/* Parses argv as getopt_long(3) does (options and the PID in any order). Returns 0, or -1 with the usage error
+ * in *err. */
 int options_parse(int argc, char **argv, struct options *options, struct error *err);
 
 /* "30", "30s", "1m30s", "500ms", "1h" -> nanoseconds; false when malformed, zero, or longer than 30 days. */

@@ -16,8 +16,8 @@ static void file_name_of(const char *name, char out[64])
 {
 	size_t n = 0;
 	for (; *name != '\0' && n < 63; name++) {
-		bool fit = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') || (*name >= '0' && *name <= '9') ||
-			strchr("-_.+", *name) != NULL;
+		bool fit = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') ||
+			   (*name >= '0' && *name <= '9') || strchr("-_.+", *name) != NULL;
 		out[n++] = fit ? *name : '_';
 	}
 	out[n] = '\0';
@@ -40,7 +40,8 @@ static const char *expansion(char letter, const char *pid, const char *name, con
 	}
 }
 
-int output_expand(const char *pattern, pid_t pid, const char *name, time_t when, char path[PATH_MAX], struct error *err)
+int output_expand(
+	const char *pattern, pid_t pid, const char *name, time_t when, char path[PATH_MAX], struct error *err)
 {
 	char pid_text[16], name_text[64], stamp[32], out[PATH_MAX];
 	struct tm local;
@@ -70,14 +71,16 @@ int output_expand(const char *pattern, pid_t pid, const char *name, time_t when,
 static int open_stdout(struct output *output, struct error *err)
 {
 	if (isatty(STDOUT_FILENO))
-		return error_set(err, "a profile is binary and standard output is a terminal: redirect it, or name a file with -o");
+		return error_set(err, "a profile is binary and standard output is a terminal: redirect it, or "
+				      "name a file with -o");
 	output->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (output->fd < 0)
 		return error_set(err, "standard output is closed: name a file with -o");
 	return 0;
 }
 
-/* mkstemp makes the file for its owner only; a file that users send on should have the permissions that any new file has. */
+/* mkstemp makes the file for its owner only; a file that users send on should have the permissions that any new
+ * file has. */
 static void use_ordinary_mode(int fd)
 {
 	mode_t mask = umask(0);
@@ -94,15 +97,17 @@ static int open_temporary(struct output *output, struct error *err)
 	const char *file = output->path + folder;
 	if (*file == '\0' || (stat(output->path, &st) == 0 && S_ISDIR(st.st_mode)))
 		return error_set(err, "%s is a folder: give the name of a file in it", output->path);
-	int n = snprintf(output->temporary, sizeof output->temporary, "%.*s.%s.XXXXXX", folder, output->path, file);
+	int n = snprintf(
+		output->temporary, sizeof output->temporary, "%.*s.%s.XXXXXX", folder, output->path, file);
 	if (n < 0 || (size_t)n >= sizeof output->temporary)
 		return error_set(err, "the output file's name is too long: give a shorter one with -o");
 	output->fd = mkostemp(output->temporary, O_CLOEXEC);
 	if (output->fd < 0) {
 		int saved = errno;
 		output->temporary[0] = '\0';
-		return error_set(err, "cannot write in %.*s: %s: choose another place with -o", folder > 0 ? folder : 18,
-			folder > 0 ? output->path : "the current folder", strerror(saved));
+		return error_set(err, "cannot write in %.*s: %s: choose another place with -o",
+			folder > 0 ? folder : 18, folder > 0 ? output->path : "the current folder",
+			strerror(saved));
 	}
 	use_ordinary_mode(output->fd);
 	return 0;
@@ -126,7 +131,8 @@ int output_open(const char *path, struct output *output, struct error *err)
 		return open_temporary(output, err);
 	output->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
 	if (output->fd < 0)
-		return error_set(err, "cannot write %s: %s: choose another place with -o", path, strerror(errno));
+		return error_set(
+			err, "cannot write %s: %s: choose another place with -o", path, strerror(errno));
 	return 0;
 }
 
@@ -136,12 +142,13 @@ int output_commit(struct output *output, struct error *err)
 	int closed = close(output->fd), saved = errno;
 	output->fd = -1;
 	if (closed != 0)
-		return error_set(err, "cannot write %s: %s: choose another place with -o", output->path, strerror(saved));
+		return error_set(err, "cannot write %s: %s: choose another place with -o", output->path,
+			strerror(saved));
 	if (output->temporary[0] == '\0')
 		return 0;
 	if (rename(output->temporary, output->path) != 0)
-		return error_set(err, "cannot name the profile %s: %s: choose another place with -o", output->path,
-			strerror(errno));
+		return error_set(err, "cannot name the profile %s: %s: choose another place with -o",
+			output->path, strerror(errno));
 	output->temporary[0] = '\0';
 	return 0;
 }

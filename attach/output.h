@@ -1,4 +1,5 @@
-/* The file to write: its name, and a temporary beside it, so that a half-written file never bears the final name. */
+/* The file to write: its name, and a temporary beside it, so that a half-written file never bears the final
+ * name. */
 #ifndef ATTACH_OUTPUT_H
 #define ATTACH_OUTPUT_H
 
@@ -9,17 +10,18 @@
 #include <time.h>
 
 struct output {
-	char path[PATH_MAX];      /* the final name; "-" for standard output */
+	char path[PATH_MAX]; /* the final name; "-" for standard output */
 	char temporary[PATH_MAX]; /* "" when there is none */
 	int fd;
 };
 
-/* Expands %p (PID), %n (name), %t (local time, YYYYmmddTHHMMSS) and %% in `pattern`, NULL meaning the default. What is not fit for a file name
- * in `name` becomes '_'. */
-int output_expand(const char *pattern, pid_t pid, const char *name, time_t when, char path[PATH_MAX], struct error *err);
+/* Expands %p (PID), %n (name), %t (local time, YYYYmmddTHHMMSS) and %% in `pattern`, NULL meaning the default.
+ * What is not fit for a file name in `name` becomes '_'. */
+int output_expand(
+	const char *pattern, pid_t pid, const char *name, time_t when, char path[PATH_MAX], struct error *err);
 
-/* Opens before anything else is done: a folder that is missing or may not be written is found out now. `path` "-" is standard output, refused
- * when it is a terminal. */
+/* Opens before anything else is done: a folder that is missing or may not be written is found out now. `path`
+ * "-" is standard output, refused when it is a terminal. */
 int output_open(const char *path, struct output *output, struct error *err);
 /* Makes the written file bear its name. */
 int output_commit(struct output *output, struct error *err);

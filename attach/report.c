@@ -34,14 +34,16 @@ static const char *end_words(enum sampler_end end)
 	}
 }
 
-static void add_samples(struct report *report, const struct sampler_result *result, const struct sampler_options *options)
+static void add_samples(
+	struct report *report, const struct sampler_result *result, const struct sampler_options *options)
 {
 	double seconds = (double)result->duration_ns / 1e9;
 	add(report,
-		"samples   %" PRIu64 " in %.2f s from %" PRIu64 " thread%s (%.1f Hz achieved of %.1f requested, %" PRIu64
-		" late ticks%s)",
+		"samples   %" PRIu64 " in %.2f s from %" PRIu64
+		" thread%s (%.1f Hz achieved of %.1f requested, %" PRIu64 " late ticks%s)",
 		result->samples, seconds, result->threads, result->threads == 1 ? "" : "s",
-		seconds > 0 ? (double)result->ticks / seconds : 0, options->rate_hz, result->late_ticks, end_words(result->end));
+		seconds > 0 ? (double)result->ticks / seconds : 0, options->rate_hz, result->late_ticks,
+		end_words(result->end));
 }
 
 static void add_pauses(struct report *report, const struct sampler_result *result)
@@ -51,9 +53,9 @@ static void add_pauses(struct report *report, const struct sampler_result *resul
 		add(report, "pauses    none: no thread was stopped");
 		return;
 	}
-	add(report, "pauses    %" PRIu64 " stops of one thread, median %.0f µs, p99 %.0f µs, longest %.0f µs", result->stops,
-		(double)histogram_percentile(pauses, 50) / 1e3, (double)histogram_percentile(pauses, 99) / 1e3,
-		(double)pauses->max_ns / 1e3);
+	add(report, "pauses    %" PRIu64 " stops of one thread, median %.0f µs, p99 %.0f µs, longest %.0f µs",
+		result->stops, (double)histogram_percentile(pauses, 50) / 1e3,
+		(double)histogram_percentile(pauses, 99) / 1e3, (double)pauses->max_ns / 1e3);
 }
 
 static void add_stacks(struct report *report, const struct sampler_result *result)
@@ -62,39 +64,47 @@ static void add_stacks(struct report *report, const struct sampler_result *resul
 	uint64_t complete = result->stacks[STOP_ROOT];
 	/* Rounded down: 99.99 % must not read as all. */
 	double share = (double)(uint64_t)(percent(complete, result->samples) * 100) / 100;
-	int n = snprintf(line, sizeof line, "stacks    %.2f %% complete (%" PRIu64 " of %" PRIu64, share, complete, result->samples);
+	int n = snprintf(line, sizeof line, "stacks    %.2f %% complete (%" PRIu64 " of %" PRIu64, share,
+		complete, result->samples);
 	for (int why = STOP_ROOT + 1; why < STOP_KINDS && n < (int)sizeof line; why++)
 		if (result->stacks[why] > 0)
-			n += snprintf(line + n, sizeof line - (size_t)n, "; %" PRIu64 " %s", result->stacks[why],
-				stop_name((enum stop)why));
+			n += snprintf(line + n, sizeof line - (size_t)n, "; %" PRIu64 " %s",
+				result->stacks[why], stop_name((enum stop)why));
 	if (result->guessed > 0 && n < (int)sizeof line)
-		n += snprintf(line + n, sizeof line - (size_t)n, "; %" PRIu64 " of the complete ones partly guessed", result->guessed);
+		n += snprintf(line + n, sizeof line - (size_t)n,
+			"; %" PRIu64 " of the complete ones partly guessed", result->guessed);
 	add(report, "%s)", line);
 }
 
-static void add_time(struct report *report, const struct sampler_result *result, const struct sampler_options *options)
+static void add_time(
+	struct report *report, const struct sampler_result *result, const struct sampler_options *options)
 {
 	if (options->kind == PROFILE_STATE) {
-		add(report, "wall      every thread's time by state; %.2f s of CPU charged by the kernel meanwhile",
+		add(report,
+			"wall      every thread's time by state; %.2f s of CPU charged by the kernel meanwhile",
 			(double)result->kernel_cpu_ns / 1e9);
 		return;
 	}
 	add(report, "cpu       %.2f s in stacks, %.2f s charged by the kernel (%.1f %% between samples)",
-		(double)(result->kernel_cpu_ns - result->between_cpu_ns) / 1e9, (double)result->kernel_cpu_ns / 1e9,
-		percent(result->between_cpu_ns, result->kernel_cpu_ns));
+		(double)(result->kernel_cpu_ns - result->between_cpu_ns) / 1e9,
+		(double)result->kernel_cpu_ns / 1e9, percent(result->between_cpu_ns, result->kernel_cpu_ns));
 }
 
 static void add_losses(struct report *report, const struct sampler_result *result)
 {
 	if (result->missed > 0)
-		add(report, "missed    %" PRIu64 " times a thread did not stop within its tick (sampled when it did)", result->missed);
+		add(report,
+			"missed    %" PRIu64
+			" times a thread did not stop within its tick (sampled when it did)",
+			result->missed);
 	if (result->threads_refused > 0)
 		add(report, "refused   %" PRIu64 " threads could not be sampled", result->threads_refused);
 	if (result->out_of_memory)
 		add(report, "memory    ran out: some samples were lost");
 }
 
-void report_make(const struct sampler_result *result, const struct sampler_options *options, struct report *report)
+void report_make(
+	const struct sampler_result *result, const struct sampler_options *options, struct report *report)
 {
 	report->n = 0;
 	add_samples(report, result, options);
@@ -102,8 +112,10 @@ void report_make(const struct sampler_result *result, const struct sampler_optio
 	add_stacks(report, result);
 	add_time(report, result, options);
 	add_losses(report, result);
-	add(report, "own use   %.2f s of CPU (%.1f %% of one core); %" PRIu64 " interrupted system calls restarted",
-		(double)result->own_cpu_ns / 1e9, percent(result->own_cpu_ns, (uint64_t)result->duration_ns), result->eintr_repaired);
+	add(report,
+		"own use   %.2f s of CPU (%.1f %% of one core); %" PRIu64 " interrupted system calls restarted",
+		(double)result->own_cpu_ns / 1e9, percent(result->own_cpu_ns, (uint64_t)result->duration_ns),
+		result->eintr_repaired);
 }
 
 bool report_is_partial(const struct sampler_result *result)

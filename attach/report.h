@@ -1,4 +1,5 @@
-/* What a run was like, as lines of text: the summary on standard error and the profile's comments say the same. Pure. */
+/* What a run was like, as lines of text: the summary on standard error and the profile's comments say the same.
+ * Pure. */
 #ifndef ATTACH_REPORT_H
 #define ATTACH_REPORT_H
 
@@ -11,8 +12,10 @@ struct report {
 	size_t n;
 };
 
-void report_make(const struct sampler_result *result, const struct sampler_options *options, struct report *report);
-/* True when the file does not hold what was asked for: ended early, threads that could not be sampled, memory out. */
+void report_make(
+	const struct sampler_result *result, const struct sampler_options *options, struct report *report);
+/* True when the file does not hold what was asked for: ended early, threads that could not be sampled, memory
+ * out. */
 bool report_is_partial(const struct sampler_result *result);
 
 #endif

@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 enum {
-	BATCH = 64,                        /* threads interrupted together */
-	HARVEST_NS = 5000000,              /* a thread that does not stop within this is left pending */
-	MAPS_EVERY_NS = 1000000000,        /* maps are compared this often even if nothing seems new */
-	MAPS_AT_MOST_EVERY_NS = 50000000,  /* and re-read no more often than this */
+	BATCH = 64, /* threads interrupted together */
+	HARVEST_NS = 5000000, /* a thread that does not stop within this is left pending */
+	MAPS_EVERY_NS = 1000000000, /* maps are compared this often even if nothing seems new */
+	MAPS_AT_MOST_EVERY_NS = 50000000, /* and re-read no more often than this */
 	RESTART_SYSCALL = 219,
 };
 
@@ -39,22 +39,22 @@ struct sampler {
 	struct sampler_result *result;
 
 	struct threads threads;
-	unsigned listing;          /* number of the last listing of the threads */
-	bool relist;               /* a thread came or went */
-	bool running_out;          /* the end was asked for */
+	unsigned listing; /* number of the last listing of the threads */
+	bool relist; /* a thread came or went */
+	bool running_out; /* the end was asked for */
 	bool target_gone;
 	struct copies copies;
 	struct taken taken[BATCH * 2];
 	size_t n_taken;
 	struct entry *batch[BATCH];
-	size_t n_batch, due;       /* interrupted together; of them not stopped yet */
-	uint64_t tick_ns;          /* this tick's time: wall time is charged up to it */
-	uint64_t maps_ns;          /* when maps were last read */
+	size_t n_batch, due; /* interrupted together; of them not stopped yet */
+	uint64_t tick_ns; /* this tick's time: wall time is charged up to it */
+	uint64_t maps_ns; /* when maps were last read */
 	bool maps_stale;
 	uint64_t start_cpu_ns, last_cpu_ns; /* the process's CPU clock */
-	uint64_t charged_ns;       /* CPU time charged to stacks so far */
+	uint64_t charged_ns; /* CPU time charged to stacks so far */
 	uint64_t random;
-	int refusal;               /* errno: threads that may not even be looked at */
+	int refusal; /* errno: threads that may not even be looked at */
 	sigset_t signals;
 };
 
@@ -96,7 +96,8 @@ static void refresh_maps(struct sampler *s, uint64_t now)
 
 static void fill_labels(const struct sampler *s, const struct entry *entry, struct labels *labels)
 {
-	*labels = (struct labels){.thread = entry->thread.name, .tid = entry->thread.tid, .pid = s->target->pid};
+	*labels =
+		(struct labels){.thread = entry->thread.name, .tid = entry->thread.tid, .pid = s->target->pid};
 }
 
 static void count_walk(struct sampler *s, const struct stack *stack, uint64_t samples)
@@ -108,7 +109,8 @@ static void count_walk(struct sampler *s, const struct stack *stack, uint64_t sa
 	atomic_fetch_add_explicit(&s->progress->samples, samples, memory_order_relaxed);
 }
 
-/* Walks a copy. A pc in no known mapping may belong to a library loaded since: the maps are read anew, and the same copy is walked again. */
+/* Walks a copy. A pc in no known mapping may belong to a library loaded since: the maps are read anew, and the
+ * same copy is walked again. */
 static void walk(struct sampler *s, struct entry *entry, const struct snapshot *snapshot, struct stack *stack)
 {
 	unwinder_walk(s->unwinder, snapshot, stack);
@@ -198,7 +200,8 @@ static const char *state_word(char letter)
 	}
 }
 
-/* The call's name. A sleep resumed by the kernel shows as restart_syscall: it is still the call that was seen before. */
+/* The call's name. A sleep resumed by the kernel shows as restart_syscall: it is still the call that was seen
+ * before. */
 static const char *blocked_name(struct entry *entry, int nr)
 {
 	if (nr >= 0 && nr != RESTART_SYSCALL)
@@ -206,8 +209,10 @@ static const char *blocked_name(struct entry *entry, int nr)
 	return nr < 0 ? NULL : syscall_name(entry->blocked_nr);
 }
 
-/* Copies a sleeper's stack without stopping it. The copy counts only if the thread got no turn on a CPU meanwhile. */
-static bool copy_sleeper(struct sampler *s, struct entry *entry, const struct blocked *blocked, struct snapshot *snapshot)
+/* Copies a sleeper's stack without stopping it. The copy counts only if the thread got no turn on a CPU
+ * meanwhile. */
+static bool copy_sleeper(
+	struct sampler *s, struct entry *entry, const struct blocked *blocked, struct snapshot *snapshot)
 {
 	*snapshot = (struct snapshot){.tid = entry->thread.tid};
 	snapshot->regs.r[AMD64_RIP] = blocked->pc;
@@ -220,7 +225,8 @@ static bool copy_sleeper(struct sampler *s, struct entry *entry, const struct bl
 }
 
 /* A deep sleeper's first copy may have been too short: it still sleeps, so copy again, larger. */
-static bool walk_sleeper(struct sampler *s, struct entry *entry, const struct blocked *blocked, struct stack *stack)
+static bool walk_sleeper(
+	struct sampler *s, struct entry *entry, const struct blocked *blocked, struct stack *stack)
 {
 	for (;;) {
 		struct snapshot snapshot;
@@ -261,7 +267,8 @@ static void charge_sleep(struct sampler *s, struct entry *entry)
 
 /* ---- stops ---- */
 
-/* The kernel's restart codes at a stop: the thread sat in a system call until our interrupt woke it (include/linux/errno.h). */
+/* The kernel's restart codes at a stop: the thread sat in a system call until our interrupt woke it
+ * (include/linux/errno.h). */
 static bool was_blocked(const struct user_regs_struct *regs)
 {
 	long long code = -(long long)regs->rax;
@@ -270,14 +277,14 @@ static bool was_blocked(const struct user_regs_struct *regs)
 
 static void copy_regs(const struct user_regs_struct *from, struct regs *to)
 {
-	*to = (struct regs){
-		.r = {from->rax, from->rdx, from->rcx, from->rbx, from->rsi, from->rdi, from->rbp, from->rsp, from->r8, from->r9,
-			from->r10, from->r11, from->r12, from->r13, from->r14, from->r15, from->rip},
+	*to = (struct regs){.r = {from->rax, from->rdx, from->rcx, from->rbx, from->rsi, from->rdi, from->rbp,
+				    from->rsp, from->r8, from->r9, from->r10, from->r11, from->r12, from->r13,
+				    from->r14, from->r15, from->rip},
 		.known = REGS_ALL};
 }
 
-/* Was the thread waiting for a CPU at the tick? If it had to wait longer for one than has passed since we woke up for the tick, it waited before:
- * otherwise only our own waking took its CPU away. */
+/* Was the thread waiting for a CPU at the tick? If it had to wait longer for one than has passed since we woke
+ * up for the tick, it waited before: otherwise only our own waking took its CPU away. */
 static bool waited_for_cpu(const struct sampler *s, const struct entry *entry, const struct schedstat *stopped)
 {
 	uint64_t waited = stopped->wait_ns - entry->last.wait_ns;
@@ -285,11 +292,13 @@ static bool waited_for_cpu(const struct sampler *s, const struct entry *entry, c
 	return had_turn && waited > now_ns(CLOCK_MONOTONIC) - s->tick_ns;
 }
 
-/* The thread is stopped: registers, one copy, and the CPU time up to this stop. Nothing is allocated or walked here. */
+/* The thread is stopped: registers, one copy, and the CPU time up to this stop. Nothing is allocated or walked
+ * here. */
 static void take_sample(struct sampler *s, struct entry *entry, struct user_regs_struct *regs)
 {
 	struct schedstat stopped;
-	if (s->n_taken == BATCH * 2 || copies_are_full(&s->copies) || thread_schedstat(&entry->thread, &stopped) != 0) {
+	if (s->n_taken == BATCH * 2 || copies_are_full(&s->copies) ||
+		thread_schedstat(&entry->thread, &stopped) != 0) {
 		s->result->missed++;
 		return;
 	}
@@ -310,7 +319,8 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 	taken->run_ns = (int64_t)(stopped.run_ns - entry->charged_run_ns);
 	entry->last = stopped;
 	entry->taken = true;
-	/* A thread that waited for a CPU all the time has used none: nothing happened that a CPU profile could show. */
+	/* A thread that waited for a CPU all the time has used none: nothing happened that a CPU profile could
+	 * show. */
 	if (taken->run_ns == 0 && !wants_state(s))
 		return;
 	entry->charged_run_ns = stopped.run_ns;
@@ -334,7 +344,8 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 	if (ours && thread_get_regs(&entry->thread, &regs) == 0) {
 		if (!entry->taken)
 			take_sample(s, entry, &regs);
-		if (event->kind == TARGET_STOPPED && eintr_repair(&regs) && thread_set_regs(&entry->thread, &regs) == 0)
+		if (event->kind == TARGET_STOPPED && eintr_repair(&regs) &&
+			thread_set_regs(&entry->thread, &regs) == 0)
 			s->result->eintr_repaired++;
 	}
 	if (event->kind == TARGET_GROUP)
@@ -352,7 +363,8 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 		stop_is_over(s, entry);
 }
 
-/* exec: the thread that called it now has the leader's TID, and all others are gone (ptrace(2), "execve(2) under ptrace"). */
+/* exec: the thread that called it now has the leader's TID, and all others are gone (ptrace(2), "execve(2)
+ * under ptrace"). */
 static void on_exec(struct sampler *s, struct entry *entry)
 {
 	stop_is_over(s, entry);
@@ -419,7 +431,8 @@ static void refuse(struct sampler *s, struct entry *entry)
 	entry->refused = true;
 }
 
-/* Seizes on first use. ESRCH of a seized thread: exec gave its TID to another thread, which has no tracer yet. */
+/* Seizes on first use. ESRCH of a seized thread: exec gave its TID to another thread, which has no tracer yet.
+ */
 static bool ask_to_stop(struct sampler *s, struct entry *entry)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
@@ -452,7 +465,8 @@ static void harvest(struct sampler *s)
 			break;
 		wait_signal(s, deadline);
 	}
-	/* Ready but without a CPU, or waiting uninterruptibly: they stop when they can, and are sampled then. */
+	/* Ready but without a CPU, or waiting uninterruptibly: they stop when they can, and are sampled then.
+	 */
 	s->result->missed += s->due;
 	for (size_t i = 0; i < s->n_batch; i++)
 		s->batch[i]->due = false;
@@ -546,7 +560,8 @@ static bool has_left(void *context, struct entry *entry)
 	struct sampler *s = context;
 	if (entry->seen == s->listing) {
 		if (!entry->gone)
-			s->target->live_tid = s->target->live_tid != 0 ? s->target->live_tid : entry->thread.tid;
+			s->target->live_tid =
+				s->target->live_tid != 0 ? s->target->live_tid : entry->thread.tid;
 		return false;
 	}
 	end_sleep(s, entry);
@@ -614,7 +629,8 @@ static uint64_t next_random(struct sampler *s)
 	return s->random;
 }
 
-/* Sleeps until `deadline`, reaping at once what ends: a parent waits for its child until its tracer, too, has seen the end. */
+/* Sleeps until `deadline`, reaping at once what ends: a parent waits for its child until its tracer, too, has
+ * seen the end. */
 static void idle_until(struct sampler *s, uint64_t deadline)
 {
 	while (!s->running_out && now_ns(CLOCK_MONOTONIC) < deadline) {
@@ -632,15 +648,17 @@ static void run_ticks(struct sampler *s)
 	for (uint64_t k = 0;; k++) {
 		uint64_t now = now_ns(CLOCK_MONOTONIC);
 		atomic_store_explicit(&s->progress->elapsed_ns, (int64_t)(now - start), memory_order_relaxed);
-		/* One tick in each period, so that the rate holds, anywhere in it, so that work that repeats at the same rate is met at every
-		 * point alike: with less jitter some of its points would never be seen. */
+		/* One tick in each period, so that the rate holds, anywhere in it, so that work that repeats at
+		 * the same rate is met at every point alike: with less jitter some of its points would never be
+		 * seen. */
 		uint64_t due = start + k * period + next_random(s) % period;
 		if (now > due + period) {
 			uint64_t skip = (now - due) / period;
 			k += skip;
 			due += skip * period;
 			s->result->late_ticks += skip;
-			atomic_store_explicit(&s->progress->late_ticks, s->result->late_ticks, memory_order_relaxed);
+			atomic_store_explicit(
+				&s->progress->late_ticks, s->result->late_ticks, memory_order_relaxed);
 		}
 		idle_until(s, due < end ? due : end);
 		if (s->running_out || now_ns(CLOCK_MONOTONIC) >= end)
@@ -652,7 +670,8 @@ static void run_ticks(struct sampler *s)
 	s->result->end = s->target_gone ? END_TARGET : s->running_out ? END_SIGNAL : END_DURATION;
 }
 
-/* Before we let go: what was interrupted must have stopped and gone on, or the kernel would end a stop that we did not look at. */
+/* Before we let go: what was interrupted must have stopped and gone on, or the kernel would end a stop that we
+ * did not look at. */
 static void settle(struct sampler *s)
 {
 	uint64_t deadline = now_ns(CLOCK_MONOTONIC) + 4 * (uint64_t)HARVEST_NS;
@@ -660,8 +679,10 @@ static void settle(struct sampler *s)
 		bool pending = false;
 		drain_events(s);
 		for (size_t i = 0; i < THREAD_BUCKETS; i++)
-			for (const struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
-				pending = pending || (entry->thread.interrupted && !entry->gone && !entry->asleep);
+			for (const struct entry *entry = s->threads.bucket[i]; entry != NULL;
+				entry = entry->next)
+				pending = pending ||
+					  (entry->thread.interrupted && !entry->gone && !entry->asleep);
 		if (!pending || now_ns(CLOCK_MONOTONIC) >= deadline)
 			break;
 		wait_signal(s, deadline);
@@ -675,7 +696,8 @@ static void add_named(struct sampler *s, const char *frame, const struct labels 
 		s->result->out_of_memory = true;
 }
 
-/* The thread's wall time from its last sample to the end: the sleep that it is in, or a tick's length of running. */
+/* The thread's wall time from its last sample to the end: the sleep that it is in, or a tick's length of
+ * running. */
 static void charge_rest_of_wall(struct sampler *s, struct entry *entry)
 {
 	uint64_t rest = s->tick_ns - entry->charged_wall_ns;
@@ -713,7 +735,8 @@ static uint64_t charge_rest(struct sampler *s, struct entry *entry)
 	return 0;
 }
 
-/* CPU time that the kernel charged and no sample carries: of live threads under their names, of ended ones under the process. */
+/* CPU time that the kernel charged and no sample carries: of live threads under their names, of ended ones
+ * under the process. */
 static void balance(struct sampler *s)
 {
 	uint64_t live = 0;
@@ -733,7 +756,8 @@ static void balance(struct sampler *s)
 		add_named(s, "[cpu between samples]", &labels, total - known);
 }
 
-/* The first seize tells whether we may. Any thread that has not ended will do; the leader is the usual one, and sees exec. */
+/* The first seize tells whether we may. Any thread that has not ended will do; the leader is the usual one, and
+ * sees exec. */
 static int seize_first(struct sampler *s)
 {
 	int refusal = s->refusal != 0 ? s->refusal : ESRCH;
@@ -755,8 +779,8 @@ static int seize_first(struct sampler *s)
 	return -1;
 }
 
-/* A waking tracer must get a CPU at once, or the target waits for it: the highest ordinary priority if we may have it, and timers that
- * are not rounded. Both end with this thread. */
+/* A waking tracer must get a CPU at once, or the target waits for it: the highest ordinary priority if we may
+ * have it, and timers that are not rounded. Both end with this thread. */
 static void be_prompt(void)
 {
 	setpriority(PRIO_PROCESS, (id_t)gettid(), -20);

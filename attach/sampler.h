@@ -1,9 +1,10 @@
 /* The clock: which thread, when; target -> unwinder -> profile.
  *
- * At every tick the threads that run are interrupted together, and each gives its registers and stack and goes on at once; stacks are
- * walked afterwards. Threads that sleep are never stopped: the kernel's count of a thread's turns on a CPU tells whether it still sleeps
- * the same sleep. Runs in one thread of ours from the first seize to the last stop; when that thread ends, the kernel lets go of the target
- * without stopping it once more. */
+ * At every tick the threads that run are interrupted together, and each gives its registers and stack and goes
+ * on at once; stacks are walked afterwards. Threads that sleep are never stopped: the kernel's count of a
+ * thread's turns on a CPU tells whether it still sleeps the same sleep. Runs in one thread of ours from the
+ * first seize to the last stop; when that thread ends, the kernel lets go of the target without stopping it
+ * once more. */
 #ifndef ATTACH_SAMPLER_H
 #define ATTACH_SAMPLER_H
 
@@ -32,25 +33,27 @@ struct sampler_progress {
 
 struct sampler_result {
 	enum sampler_end end;
-	int64_t time_ns;       /* start, since the epoch */
-	int64_t duration_ns;   /* from the first tick to the end */
+	int64_t time_ns; /* start, since the epoch */
+	int64_t duration_ns; /* from the first tick to the end */
 	uint64_t ticks, late_ticks;
-	uint64_t samples;      /* with a stack, running and asleep; a sleep counts at every tick */
+	uint64_t samples; /* with a stack, running and asleep; a sleep counts at every tick */
 	uint64_t threads, threads_refused;
-	uint64_t missed;       /* threads that did not stop within their tick, or whose stack did not fit */
+	uint64_t missed; /* threads that did not stop within their tick, or whose stack did not fit */
 	uint64_t eintr_repaired;
 	uint64_t stacks[STOP_KINDS], guessed; /* samples by the end of their walk */
-	uint64_t stops;                /* of one thread each */
-	struct histogram pauses;       /* of stopped threads that had a CPU: from the interrupt to going on */
-	uint64_t kernel_cpu_ns;        /* what the kernel charged to the process (or the chosen threads) */
-	uint64_t between_cpu_ns;       /* of it what no sample carries */
-	uint64_t own_cpu_ns;           /* the sampling thread's own */
-	bool out_of_memory;            /* some samples were lost to it */
+	uint64_t stops; /* of one thread each */
+	struct histogram pauses; /* of stopped threads that had a CPU: from the interrupt to going on */
+	uint64_t kernel_cpu_ns; /* what the kernel charged to the process (or the chosen threads) */
+	uint64_t between_cpu_ns; /* of it what no sample carries */
+	uint64_t own_cpu_ns; /* the sampling thread's own */
+	bool out_of_memory; /* some samples were lost to it */
 };
 
-/* Samples until the duration is over, SIGINT, SIGTERM or SIGHUP comes, or the target ends. These and SIGCHLD must be blocked in every
- * thread of ours. Returns -1 when the first thread could not be seized (errno tells why) and nothing was done. */
+/* Samples until the duration is over, SIGINT, SIGTERM or SIGHUP comes, or the target ends. These and SIGCHLD
+ * must be blocked in every thread of ours. Returns -1 when the first thread could not be seized (errno tells
+ * why) and nothing was done. */
 int sampler_run(struct target *target, struct space *space, struct unwinder *unwinder, struct profile *profile,
-	const struct sampler_options *options, struct sampler_progress *progress, struct sampler_result *result);
+	const struct sampler_options *options, struct sampler_progress *progress,
+	struct sampler_result *result);
 
 #endif

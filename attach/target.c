@@ -75,7 +75,8 @@ pid_t target_process_of(pid_t tid)
 	return tgid > 0 ? (pid_t)tgid : tid;
 }
 
-/* Field 3 (state) and field 9 (flags) of a stat file; the name before them may hold any byte, so start at the last ')'. */
+/* Field 3 (state) and field 9 (flags) of a stat file; the name before them may hold any byte, so start at the
+ * last ')'. */
 static bool parse_stat(const char *stat, char *state, unsigned long *flags)
 {
 	const char *p = strrchr(stat, ')');
@@ -94,20 +95,23 @@ static int refuse_status(pid_t pid, const char *name, const char *status, const 
 	if (tgid > 0 && tgid != pid) {
 		char owner[16];
 		read_comm((pid_t)tgid, owner);
-		return error_set(err, "%d is a thread of process %ld (%s): profile it with -p %ld --tid %d", pid, tgid, owner,
-			tgid, pid);
+		return error_set(err, "%d is a thread of process %ld (%s): profile it with -p %ld --tid %d",
+			pid, tgid, owner, tgid, pid);
 	}
 	if (!parse_stat(stat, &state, &flags))
 		return error_set(err, "cannot read /proc/%d/stat: is /proc mounted?", pid);
 	if ((flags & PF_KTHREAD) != 0)
-		return error_set(err, "%d (%s) is a kernel thread and has no program to profile: use perf for the kernel", pid, name);
+		return error_set(err,
+			"%d (%s) is a kernel thread and has no program to profile: use perf for the kernel",
+			pid, name);
 	/* A leader that called pthread_exit is a zombie, too, while its threads go on. */
 	if ((state == 'Z' || state == 'X') && status_number(status, "Threads") <= 1) {
 		long parent = status_number(status, "PPid");
 		char owner[16];
 		read_comm((pid_t)parent, owner);
 		return error_set(err,
-			"%d (%s) has ended and is a zombie until its parent %ld (%s) collects it: nothing is left to profile; "
+			"%d (%s) has ended and is a zombie until its parent %ld (%s) collects it: nothing is "
+			"left to profile; "
 			"choose a running process",
 			pid, name, parent, owner);
 	}
@@ -115,7 +119,9 @@ static int refuse_status(pid_t pid, const char *name, const char *status, const 
 		char owner[16];
 		tracer = target_process_of((pid_t)tracer);
 		read_comm((pid_t)tracer, owner);
-		return error_set(err, "%d (%s) is being traced by %s (PID %ld), and a process has one tracer: end that one first",
+		return error_set(err,
+			"%d (%s) is being traced by %s (PID %ld), and a process has one tracer: end that one "
+			"first",
 			pid, name, owner, tracer);
 	}
 	return 0;
@@ -135,10 +141,14 @@ static int refuse_architecture(pid_t pid, const char *name, struct error *err)
 	if (n < (ssize_t)sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
 		return 0;
 	if (header.e_ident[EI_CLASS] == ELFCLASS32)
-		return error_set(err, "%d (%s) is a 32-bit program: only 64-bit x86 programs can be profiled; try perf record -p %d",
+		return error_set(err,
+			"%d (%s) is a 32-bit program: only 64-bit x86 programs can be profiled; try perf "
+			"record -p %d",
 			pid, name, pid);
 	if (header.e_machine != EM_X86_64)
-		return error_set(err, "%d (%s) is a program for another architecture (ELF machine %u): only x86-64 can be profiled",
+		return error_set(err,
+			"%d (%s) is a program for another architecture (ELF machine %u): only x86-64 can be "
+			"profiled",
 			pid, name, header.e_machine);
 	return 0;
 }
@@ -152,12 +162,14 @@ static int look_at(pid_t pid, struct target *target, struct error *err)
 {
 	char path[64], status[4096], stat[1024];
 	if (pid == getpid())
-		return error_set(err, "%d is cprof-attach itself, and a process cannot trace itself: give another PID", pid);
+		return error_set(err,
+			"%d is cprof-attach itself, and a process cannot trace itself: give another PID", pid);
 	snprintf(path, sizeof path, "/proc/%d/status", pid);
 	if (read_small(AT_FDCWD, path, status, sizeof status) < 0) {
 		if (kill(pid, 0) == 0 || errno == EPERM)
 			return error_set(err,
-				"cannot see process %d in /proc (%s): /proc is hidden here (hidepid) or not mounted; run as root",
+				"cannot see process %d in /proc (%s): /proc is hidden here (hidepid) or not "
+				"mounted; run as root",
 				pid, strerror(errno));
 		return no_such_process(pid, err);
 	}
@@ -283,7 +295,8 @@ uint64_t target_stack_start(const struct target *target)
 
 int target_thread_count(const struct target *target)
 {
-	/* The kernel gives the directory two links and one for each thread (fs/proc/base.c, proc_task_getattr). */
+	/* The kernel gives the directory two links and one for each thread (fs/proc/base.c, proc_task_getattr).
+	 */
 	struct stat st;
 	if (fstat(target->task_fd, &st) != 0 || st.st_nlink <= 2)
 		return -1;
@@ -408,9 +421,10 @@ int target_open_file(const struct target *target, const struct map *map)
 	char path[PATH_MAX + 64];
 	if (map->inode == 0)
 		return -1;
-	/* The kernel's own link to the mapped file: right for deleted and replaced files and other mount namespaces, for root only. */
-	snprintf(path, sizeof path, "/proc/%d/map_files/%llx-%llx", target->live_tid, (unsigned long long)map->start,
-		(unsigned long long)map->end);
+	/* The kernel's own link to the mapped file: right for deleted and replaced files and other mount
+	 * namespaces, for root only. */
+	snprintf(path, sizeof path, "/proc/%d/map_files/%llx-%llx", target->live_tid,
+		(unsigned long long)map->start, (unsigned long long)map->end);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	if (fd >= 0) {
@@ -508,10 +522,12 @@ static void classify(int status, struct wait_event *event)
 	if (ptrace_event == PTRACE_EVENT_EXEC) {
 		event->kind = TARGET_EXEC;
 	} else if (ptrace_event == PTRACE_EVENT_STOP) {
-		/* SIGTRAP: an interrupt, or the end of a group stop. Another signal: the group stop that it began (ptrace(2)). */
+		/* SIGTRAP: an interrupt, or the end of a group stop. Another signal: the group stop that it
+		 * began (ptrace(2)). */
 		event->kind = signal == SIGTRAP ? TARGET_STOPPED : TARGET_GROUP;
 	} else {
-		/* A signal on its way to the thread. Swallowing it here can hang a program for good: it goes on with the same one. */
+		/* A signal on its way to the thread. Swallowing it here can hang a program for good: it goes on
+		 * with the same one. */
 		event->kind = TARGET_SIGNAL;
 		event->signal = signal;
 	}

@@ -1,8 +1,9 @@
-/* One process and its threads: its identity in /proc, what is read without stopping, and every ptrace call there is.
+/* One process and its threads: its identity in /proc, what is read without stopping, and every ptrace call
+ * there is.
  *
- * A thread is seized (PTRACE_SEIZE) when it is first to be stopped, not before: one that sleeps all the time never gets a
- * tracer. Only the thread of ours that seized it may use a ptrace call on it (ptrace(2)); when that thread of ours ends, the kernel
- * detaches whatever is left, without stopping anything. */
+ * A thread is seized (PTRACE_SEIZE) when it is first to be stopped, not before: one that sleeps all the time
+ * never gets a tracer. Only the thread of ours that seized it may use a ptrace call on it (ptrace(2)); when
+ * that thread of ours ends, the kernel detaches whatever is left, without stopping anything. */
 #ifndef ATTACH_TARGET_H
 #define ATTACH_TARGET_H
 
@@ -13,8 +14,9 @@
 #include <sys/user.h>
 #include <time.h>
 
-/* The kernel's accounting of a thread (Documentation/scheduler/sched-stats.rst): nanoseconds on a CPU, nanoseconds waiting for one, and how
- * often it was put on one. The first is exact once the thread has stopped or sleeps. */
+/* The kernel's accounting of a thread (Documentation/scheduler/sched-stats.rst): nanoseconds on a CPU,
+ * nanoseconds waiting for one, and how often it was put on one. The first is exact once the thread has stopped
+ * or sleeps. */
 struct schedstat {
 	uint64_t run_ns, wait_ns, count;
 };
@@ -27,28 +29,31 @@ struct blocked {
 
 struct thread {
 	pid_t tid;
-	int schedstat_fd, syscall_fd, stat_fd; /* kept open: a read then costs a fifth; -1 when out of descriptors */
+	int schedstat_fd, syscall_fd,
+		stat_fd; /* kept open: a read then costs a fifth; -1 when out of descriptors */
 	char name[16];
 	bool seized;
 	bool interrupted; /* asked to stop, has not yet */
-	bool listening;   /* in a group stop (SIGSTOP and the like), left in it by PTRACE_LISTEN */
+	bool listening; /* in a group stop (SIGSTOP and the like), left in it by PTRACE_LISTEN */
 };
 
 struct target {
 	pid_t pid;
-	pid_t live_tid;       /* a thread that has not ended: the leader, as long as it lives; files are opened through it */
-	char name[16];        /* comm */
-	char exe[4096];       /* readlink of /proc/PID/exe, " (deleted)" cut; "" for want of permission */
-	int task_fd;          /* /proc/PID/task */
-	clockid_t cpu_clock;  /* CPU time of all threads, past ones included (clock_getcpuclockid(3)) */
+	pid_t live_tid; /* a thread that has not ended: the leader, as long as it lives; files are opened
+			   through it */
+	char name[16]; /* comm */
+	char exe[4096]; /* readlink of /proc/PID/exe, " (deleted)" cut; "" for want of permission */
+	int task_fd; /* /proc/PID/task */
+	clockid_t cpu_clock; /* CPU time of all threads, past ones included (clock_getcpuclockid(3)) */
 };
 
-/* Looks at `pid` without touching it. Refuses what cannot be profiled: no such process, a thread's ID, a kernel thread, a zombie,
- * ourselves, one held by another tracer, another architecture. */
+/* Looks at `pid` without touching it. Refuses what cannot be profiled: no such process, a thread's ID, a kernel
+ * thread, a zombie, ourselves, one held by another tracer, another architecture. */
 int target_open(pid_t pid, struct target *target, struct error *err);
 void target_close(struct target *target);
 
-/* The process that thread `tid` belongs to: a tracer is shown by its thread. `tid` itself when it cannot be seen. */
+/* The process that thread `tid` belongs to: a tracer is shown by its thread. `tid` itself when it cannot be
+ * seen. */
 pid_t target_process_of(pid_t tid);
 
 /* Opens the thread's files. Returns -1 when the thread is gone. */
@@ -57,7 +62,8 @@ void thread_close(struct thread *thread);
 
 /* Calls each(context, tid) for every thread now there. Returns their number, -1 when the process is gone. */
 int target_each_thread(const struct target *target, void (*each)(void *context, pid_t tid), void *context);
-/* Where the leader's stack starts (field 28 of proc_pid_stat(5)); 0 for want of permission. Changes with exec. */
+/* Where the leader's stack starts (field 28 of proc_pid_stat(5)); 0 for want of permission. Changes with exec.
+ */
 uint64_t target_stack_start(const struct target *target);
 /* How many threads there are now, without listing them; -1 when the process is gone. */
 int target_thread_count(const struct target *target);
@@ -71,17 +77,19 @@ int thread_blocked(const struct thread *thread, struct blocked *out);
 
 /* Copies target memory through thread `tid` without stopping anything; stops at the first unreadable page. */
 size_t target_read(pid_t tid, uint64_t address, void *buffer, size_t len);
-/* All of /proc/PID/maps, to be freed; NULL when the process is gone. A thread other than the leader is asked when the leader has
- * ended (its maps are then empty). */
+/* All of /proc/PID/maps, to be freed; NULL when the process is gone. A thread other than the leader is asked
+ * when the leader has ended (its maps are then empty). */
 char *target_maps(const struct target *target, pid_t tid, size_t *len);
-/* A descriptor of the very file behind `map`: through map_files where we may, else by path, checked by device and inode. -1 if none. */
+/* A descriptor of the very file behind `map`: through map_files where we may, else by path, checked by device
+ * and inode. -1 if none. */
 int target_open_file(const struct target *target, const struct map *map);
 /* CPU nanoseconds of the process since it started; -1 when it is gone. */
 int target_cpu_ns(const struct target *target, uint64_t *ns);
 /* True while any thread of the process says that we trace it. */
 bool target_is_traced(const struct target *target);
 
-/* ptrace, by the one thread of ours that seized. All return 0, or -1 with errno (ESRCH: not stopped or gone, which is normal). */
+/* ptrace, by the one thread of ours that seized. All return 0, or -1 with errno (ESRCH: not stopped or gone,
+ * which is normal). */
 int thread_seize(struct thread *thread);
 int thread_interrupt(struct thread *thread);
 int thread_get_regs(const struct thread *thread, struct user_regs_struct *regs);
@@ -91,19 +99,19 @@ int thread_listen(struct thread *thread);
 
 /* What a waitpid(2) status of a seized thread means. */
 enum stop_kind {
-	TARGET_GONE,      /* exited or was killed: reaped */
-	TARGET_STOPPED,   /* our interrupt: take the sample, continue without a signal */
-	TARGET_SIGNAL,    /* about to get a signal: take the sample, continue with that same signal */
-	TARGET_GROUP,     /* job control stopped it: listen */
-	TARGET_EXEC,      /* exec: other threads are gone, the maps are new */
+	TARGET_GONE, /* exited or was killed: reaped */
+	TARGET_STOPPED, /* our interrupt: take the sample, continue without a signal */
+	TARGET_SIGNAL, /* about to get a signal: take the sample, continue with that same signal */
+	TARGET_GROUP, /* job control stopped it: listen */
+	TARGET_EXEC, /* exec: other threads are gone, the maps are new */
 };
 struct wait_event {
 	pid_t tid;
 	enum stop_kind kind;
 	int signal; /* for TARGET_SIGNAL */
 };
-/* The next thing that happened to a seized thread; never waits. Returns 1 and fills *event, 0 when nothing happened, -1 when no
- * seized thread is left. */
+/* The next thing that happened to a seized thread; never waits. Returns 1 and fills *event, 0 when nothing
+ * happened, -1 when no seized thread is left. */
 int target_wait(struct wait_event *event);
 
 #endif

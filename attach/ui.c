@@ -10,8 +10,10 @@ enum { HOTTEST = 5 };
 void ui_progress(const struct sampler_progress *progress, const struct options *options)
 {
 	fprintf(stderr,
-		"\r\033[K%.1f s of %.1f s   %" PRIu64 " samples   %" PRIu64 " threads   %" PRIu64 " late ticks   (Ctrl-C ends and writes)",
-		(double)atomic_load_explicit(&progress->elapsed_ns, memory_order_relaxed) / 1e9, (double)options->duration_ns / 1e9,
+		"\r\033[K%.1f s of %.1f s   %" PRIu64 " samples   %" PRIu64 " threads   %" PRIu64
+		" late ticks   (Ctrl-C ends and writes)",
+		(double)atomic_load_explicit(&progress->elapsed_ns, memory_order_relaxed) / 1e9,
+		(double)options->duration_ns / 1e9,
 		atomic_load_explicit(&progress->samples, memory_order_relaxed),
 		atomic_load_explicit(&progress->threads, memory_order_relaxed),
 		atomic_load_explicit(&progress->late_ticks, memory_order_relaxed));
@@ -31,7 +33,8 @@ static void print_hottest(struct profile *profile)
 	size_t n = profile_top(profile, top, HOTTEST);
 	for (size_t i = 0; i < n; i++)
 		fprintf(stderr, "%s  %5.1f %%  %8.2f s  %s\n", i == 0 ? "hottest " : "        ",
-			total > 0 ? 100.0 * (double)top[i].ns / (double)total : 0, (double)top[i].ns / 1e9, top[i].function);
+			total > 0 ? 100.0 * (double)top[i].ns / (double)total : 0, (double)top[i].ns / 1e9,
+			top[i].function);
 }
 
 static void print_modules(const struct profile *profile)
@@ -39,13 +42,16 @@ static void print_modules(const struct profile *profile)
 	size_t n;
 	const struct profile_module *modules = profile_modules(profile, &n);
 	for (size_t i = 0; i < n; i++)
-		fprintf(stderr, "module    %s: %" PRId64 " samples; %zu of %zu addresses named, %zu with a line (%s)%s%s\n", modules[i].path,
-			modules[i].samples, modules[i].quality.with_function, modules[i].quality.addresses,
-			modules[i].quality.with_line, modules[i].quality.source, modules[i].build_id[0] != '\0' ? " build-id " : "",
-			modules[i].build_id);
+		fprintf(stderr,
+			"module    %s: %" PRId64
+			" samples; %zu of %zu addresses named, %zu with a line (%s)%s%s\n",
+			modules[i].path, modules[i].samples, modules[i].quality.with_function,
+			modules[i].quality.addresses, modules[i].quality.with_line, modules[i].quality.source,
+			modules[i].build_id[0] != '\0' ? " build-id " : "", modules[i].build_id);
 }
 
-void ui_summary(const struct report *report, struct profile *profile, const struct options *options, const char *path)
+void ui_summary(
+	const struct report *report, struct profile *profile, const struct options *options, const char *path)
 {
 	if (options->quiet)
 		return;
@@ -57,7 +63,9 @@ void ui_summary(const struct report *report, struct profile *profile, const stru
 	int64_t count, ns;
 	profile_totals(profile, &count, &ns);
 	if (count == 0 && options->kind == PROFILE_CPU)
-		fprintf(stderr, "The process hardly used the CPU. To see where it waits: cprof-attach -p %d -e state\n", options->pid);
+		fprintf(stderr,
+			"The process hardly used the CPU. To see where it waits: cprof-attach -p %d -e state\n",
+			options->pid);
 	if (strcmp(path, "-") == 0)
 		return;
 	fprintf(stderr, "next      go tool pprof -top %s\n", path);

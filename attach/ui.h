@@ -11,7 +11,8 @@ void ui_progress(const struct sampler_progress *progress, const struct options *
 void ui_progress_end(void);
 
 /* The summary after a run. `path` is the file that was written, "-" for standard output. */
-void ui_summary(const struct report *report, struct profile *profile, const struct options *options, const char *path);
+void ui_summary(
+	const struct report *report, struct profile *profile, const struct options *options, const char *path);
 
 /* "cprof-attach: MESSAGE" in one line. */
 void ui_error(const char *message);

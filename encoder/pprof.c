@@ -8,20 +8,32 @@
 #include <unistd.h>
 #include <zlib.h>
 
-/* The file is written message by message, not built whole: a Profile message's repeated fields may come in any number of pieces, each a Profile
- * message itself, one after the other (Protocol Buffers, "Encoding", last one wins / concatenation). So memory does not grow with the profile. */
+/* The file is written message by message, not built whole: a Profile message's repeated fields may come in any
+ * number of pieces, each a Profile message itself, one after the other (Protocol Buffers, "Encoding", last one
+ * wins / concatenation). So memory does not grow with the profile. */
 struct writer {
 	const struct profile *profile;
 	gzFile file;
 	uint8_t *packed;
 	size_t packed_cap;
 	uint32_t *mapping_id; /* by id of the space; 0: not in the file */
-	uint32_t extra;       /* number of the first string that is not in the profile's table */
-	int failure;          /* errno of the first failed write */
+	uint32_t extra; /* number of the first string that is not in the profile's table */
+	int failure; /* errno of the first failed write */
 };
 
-enum extra_string { EXTRA_SAMPLES, EXTRA_COUNT, EXTRA_CPU, EXTRA_WALL, EXTRA_NANOSECONDS, EXTRA_THREAD, EXTRA_STATE, EXTRA_SYSCALL, EXTRA_TID,
-	EXTRA_PID, EXTRA_STRINGS };
+enum extra_string {
+	EXTRA_SAMPLES,
+	EXTRA_COUNT,
+	EXTRA_CPU,
+	EXTRA_WALL,
+	EXTRA_NANOSECONDS,
+	EXTRA_THREAD,
+	EXTRA_STATE,
+	EXTRA_SYSCALL,
+	EXTRA_TID,
+	EXTRA_PID,
+	EXTRA_STRINGS
+};
 
 static const char *const extra_strings[EXTRA_STRINGS] = {
 	"samples", "count", "cpu", "wall", "nanoseconds", "thread", "state", "syscall", "tid", "pid"};
@@ -53,16 +65,17 @@ static void emit(struct writer *writer, const Perftools__Profiles__Profile *piec
 
 #define PIECE(name) Perftools__Profiles__Profile name = PERFTOOLS__PROFILES__PROFILE__INIT
 
-/* proto3 strings are UTF-8, and readers refuse a file with others: names come from the target. Each byte that is not part of a valid sequence becomes
+/* proto3 strings are UTF-8, and readers refuse a file with others: names come from the target. Each byte that
+ * is not part of a valid sequence becomes
  * '?' (RFC 3629, section 4). */
 static size_t valid_sequence(const uint8_t *s)
 {
 	static const struct {
 		uint8_t first, last, low, high;
 		size_t len;
-	} forms[] = {{0x01, 0x7f, 0, 0, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-		{0xf4, 0xf4, 0x80, 0x8f, 4}};
+	} forms[] = {{0x01, 0x7f, 0, 0, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+		{0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
 	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
 		if (s[0] < forms[i].first || s[0] > forms[i].last)
 			continue;
@@ -124,7 +137,8 @@ static void write_mappings(struct writer *writer, uint32_t first_string)
 			continue;
 		const struct mapping *mapping = space_mapping(profile->space, i);
 		bool complete = profile->mapping_complete != NULL && profile->mapping_complete[i] != 0;
-		Perftools__Profiles__Mapping message = PERFTOOLS__PROFILES__MAPPING__INIT, *messages[1] = {&message};
+		Perftools__Profiles__Mapping message = PERFTOOLS__PROFILES__MAPPING__INIT,
+					     *messages[1] = {&message};
 		PIECE(piece);
 		message.id = writer->mapping_id[i];
 		message.memory_start = mapping->start;
@@ -133,7 +147,8 @@ static void write_mappings(struct writer *writer, uint32_t first_string)
 		message.filename = first_string + 2 * (int64_t)(writer->mapping_id[i] - 1);
 		message.build_id = message.filename + 1;
 		/* Any of these makes pprof look no further: said only where there is nothing more to find. */
-		message.has_functions = message.has_filenames = message.has_line_numbers = message.has_inline_frames = complete;
+		message.has_functions = message.has_filenames = message.has_line_numbers =
+			message.has_inline_frames = complete;
 		piece.n_mapping = 1;
 		piece.mapping = messages;
 		emit(writer, &piece);
@@ -157,7 +172,8 @@ static void write_functions(struct writer *writer)
 {
 	for (uint32_t i = 0; i < writer->profile->functions.n; i++) {
 		const struct function_key *key = profile_function(writer->profile, i);
-		Perftools__Profiles__Function message = PERFTOOLS__PROFILES__FUNCTION__INIT, *messages[1] = {&message};
+		Perftools__Profiles__Function message = PERFTOOLS__PROFILES__FUNCTION__INIT,
+					      *messages[1] = {&message};
 		PIECE(piece);
 		message.id = i + 1;
 		message.name = key->name;
@@ -174,9 +190,11 @@ static void write_location(struct writer *writer, uint32_t number)
 {
 	const struct profile *profile = writer->profile;
 	const struct location_key *key = profile_location(profile, number);
-	struct location_lines lines = profile->by_location != NULL ? profile->by_location[number] : (struct location_lines){0, 0};
+	struct location_lines lines =
+		profile->by_location != NULL ? profile->by_location[number] : (struct location_lines){0, 0};
 	Perftools__Profiles__Location message = PERFTOOLS__PROFILES__LOCATION__INIT, *messages[1] = {&message};
-	Perftools__Profiles__Line *line = calloc(lines.n + 1, sizeof *line), **pointers = calloc(lines.n + 1, sizeof *pointers);
+	Perftools__Profiles__Line *line = calloc(lines.n + 1, sizeof *line),
+				  **pointers = calloc(lines.n + 1, sizeof *pointers);
 	PIECE(piece);
 	if (line == NULL || pointers == NULL)
 		writer->failure = ENOMEM;
@@ -269,7 +287,8 @@ static void write_samples(struct writer *writer)
 static void write_header(struct writer *writer, const struct pprof_times *times)
 {
 	const struct profile *profile = writer->profile;
-	Perftools__Profiles__ValueType type[2] = {PERFTOOLS__PROFILES__VALUE_TYPE__INIT, PERFTOOLS__PROFILES__VALUE_TYPE__INIT};
+	Perftools__Profiles__ValueType type[2] = {
+		PERFTOOLS__PROFILES__VALUE_TYPE__INIT, PERFTOOLS__PROFILES__VALUE_TYPE__INIT};
 	Perftools__Profiles__ValueType *types[2] = {&type[0], &type[1]};
 	int64_t *comments = calloc(profile->n_comments + 1, sizeof *comments);
 	PIECE(piece);
@@ -334,6 +353,7 @@ int pprof_write(const struct profile *profile, const struct pprof_times *times, 
 	free(writer.packed);
 	if (writer.failure == 0)
 		return 0;
-	return error_set(err, "the profile could not be written: %s: free some space, or choose another place with -o",
+	return error_set(err,
+		"the profile could not be written: %s: free some space, or choose another place with -o",
 		strerror(writer.failure));
 }

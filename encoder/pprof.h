@@ -5,13 +5,14 @@
 #include "encoder/profile.h"
 
 struct pprof_times {
-	int64_t time_ns;     /* start of sampling, nanoseconds since the epoch */
+	int64_t time_ns; /* start of sampling, nanoseconds since the epoch */
 	int64_t duration_ns; /* of sampling */
-	int64_t period_ns;   /* mean distance of two ticks as measured, not as requested */
+	int64_t period_ns; /* mean distance of two ticks as measured, not as requested */
 };
 
-/* Writes the whole profile to `fd` (a file, a pipe). The profile must have been through profile_symbolize, or locations have
- * addresses only. On failure the message has the errno's text; what was written so far is of no use. */
+/* Writes the whole profile to `fd` (a file, a pipe). The profile must have been through profile_symbolize, or
+ * locations have addresses only. On failure the message has the errno's text; what was written so far is of no
+ * use. */
 int pprof_write(const struct profile *profile, const struct pprof_times *times, int fd, struct error *err);
 
 #endif

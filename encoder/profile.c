@@ -60,7 +60,8 @@ const struct function_key *profile_function(const struct profile *profile, uint3
 	return table_key(&profile->functions, number, &len);
 }
 
-const struct sample_key *profile_sample(const struct profile *profile, uint32_t number, const uint32_t **locations)
+const struct sample_key *profile_sample(
+	const struct profile *profile, uint32_t number, const uint32_t **locations)
 {
 	size_t len;
 	const struct sample_key *key = table_key(&profile->samples, number, &len);
@@ -93,7 +94,8 @@ static uint32_t *make_key(struct profile *profile, const struct labels *labels, 
 		profile->scratch = larger;
 		profile->scratch_cap = need;
 	}
-	struct sample_key key = {.thread = profile_intern(profile, labels->thread != NULL ? labels->thread : ""),
+	struct sample_key key = {
+		.thread = profile_intern(profile, labels->thread != NULL ? labels->thread : ""),
 		.state = profile_intern(profile, labels->state != NULL ? labels->state : ""),
 		.syscall = profile_intern(profile, labels->syscall != NULL ? labels->syscall : ""),
 		.tid = labels->tid,
@@ -116,7 +118,8 @@ static int add_key(struct profile *profile, size_t n, int64_t count, int64_t ns)
 		profile->sums = larger;
 		profile->sums_cap = cap;
 	}
-	uint32_t number = table_intern(&profile->samples, profile->scratch, sizeof(struct sample_key) + n * sizeof(uint32_t));
+	uint32_t number = table_intern(
+		&profile->samples, profile->scratch, sizeof(struct sample_key) + n * sizeof(uint32_t));
 	if (number == TABLE_NONE)
 		return -1;
 	if (number == known)
@@ -148,7 +151,8 @@ static int make_marks(struct profile *profile, const struct stack *stack, struct
 	return marks->root == TABLE_NONE ? -1 : 0;
 }
 
-int profile_add(struct profile *profile, const struct stack *stack, const struct labels *labels, int64_t count, int64_t ns)
+int profile_add(struct profile *profile, const struct stack *stack, const struct labels *labels, int64_t count,
+	int64_t ns)
 {
 	struct marks marks;
 	if (make_marks(profile, stack, &marks) != 0)
@@ -171,7 +175,8 @@ int profile_add(struct profile *profile, const struct stack *stack, const struct
 	return add_key(profile, n, count, ns);
 }
 
-int profile_add_named(struct profile *profile, const char *frame, const struct labels *labels, int64_t count, int64_t ns)
+int profile_add_named(
+	struct profile *profile, const char *frame, const struct labels *labels, int64_t count, int64_t ns)
 {
 	uint32_t number = intern_made_up(profile, frame);
 	uint32_t *locations = number != TABLE_NONE ? make_key(profile, labels, 1) : NULL;

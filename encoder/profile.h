@@ -1,4 +1,5 @@
-/* The aggregated profile in memory: interned strings, distinct stacks with labels and their sums. Knows nothing of files. */
+/* The aggregated profile in memory: interned strings, distinct stacks with labels and their sums. Knows nothing
+ * of files. */
 #ifndef ENCODER_PROFILE_H
 #define ENCODER_PROFILE_H
 
@@ -18,11 +19,14 @@ struct profile;
 struct profile *profile_new(enum profile_kind kind); /* NULL when memory is out */
 void profile_free(struct profile *profile);
 
-/* Adds `count` and `ns` (CPU or wall nanoseconds) to the stack under these labels. A stack that is not complete gets a root
- * frame `[truncated: REASON]`, a gap a frame `[N frames left out]`. Returns -1 only when memory is out (nothing is added). */
-int profile_add(struct profile *profile, const struct stack *stack, const struct labels *labels, int64_t count, int64_t ns);
+/* Adds `count` and `ns` (CPU or wall nanoseconds) to the stack under these labels. A stack that is not complete
+ * gets a root frame `[truncated: REASON]`, a gap a frame `[N frames left out]`. Returns -1 only when memory is
+ * out (nothing is added). */
+int profile_add(struct profile *profile, const struct stack *stack, const struct labels *labels, int64_t count,
+	int64_t ns);
 /* The same for a stack of one made-up frame, such as "[cpu between samples]". */
-int profile_add_named(struct profile *profile, const char *frame, const struct labels *labels, int64_t count, int64_t ns);
+int profile_add_named(
+	struct profile *profile, const char *frame, const struct labels *labels, int64_t count, int64_t ns);
 
 /* A comment for people; pprof prints those that do not start with '#'. */
 int profile_comment(struct profile *profile, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -34,14 +38,15 @@ struct profile_module {
 	struct symbol_quality quality;
 };
 
-/* Names every location. Called once, after the target was let go. Borrows `space` and `symbolizer` until profile_free.
- * Returns -1 when memory is out. */
+/* Names every location. Called once, after the target was let go. Borrows `space` and `symbolizer` until
+ * profile_free. Returns -1 when memory is out. */
 int profile_symbolize(struct profile *profile, const struct space *space, struct symbolizer *symbolizer);
 /* After profile_symbolize: the modules, most samples first; owned by the profile. */
 const struct profile_module *profile_modules(const struct profile *profile, size_t *n);
 
-/* Flat sums by function, largest first: fills up to `n` of top[], returns how many. Names are owned by the profile, until something is added. Made-up root
- * frames count under their own name; a leaf without a function is named by its module and address. */
+/* Flat sums by function, largest first: fills up to `n` of top[], returns how many. Names are owned by the
+ * profile, until something is added. Made-up root frames count under their own name; a leaf without a function
+ * is named by its module and address. */
 struct profile_top {
 	const char *function;
 	int64_t ns, count;

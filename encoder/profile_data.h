@@ -1,11 +1,13 @@
-/* The inside of struct profile, shared by the files of this room that fill, name and write it. Not for other rooms. */
+/* The inside of struct profile, shared by the files of this room that fill, name and write it. Not for other
+ * rooms. */
 #ifndef ENCODER_PROFILE_DATA_H
 #define ENCODER_PROFILE_DATA_H
 
 #include "encoder/profile.h"
 #include "encoder/table.h"
 
-/* Key of a location. A made-up frame has mapping MAPPING_NONE and the number of its name as address, and `made_up` set. */
+/* Key of a location. A made-up frame has mapping MAPPING_NONE and the number of its name as address, and
+ * `made_up` set. */
 struct location_key {
 	uint64_t address; /* pc - is_return, as the target has it */
 	uint32_t mapping;
@@ -61,7 +63,8 @@ struct profile {
 const char *profile_string(const struct profile *profile, uint32_t number);
 uint32_t profile_intern(struct profile *profile, const char *text);
 const struct location_key *profile_location(const struct profile *profile, uint32_t number);
-const struct sample_key *profile_sample(const struct profile *profile, uint32_t number, const uint32_t **locations);
+const struct sample_key *profile_sample(
+	const struct profile *profile, uint32_t number, const uint32_t **locations);
 const struct function_key *profile_function(const struct profile *profile, uint32_t number);
 
 #endif

@@ -67,7 +67,8 @@ static int add_source_line(struct profile *profile, uint32_t location, const str
 }
 
 /* The locations wanted[0..n) of one image. */
-static int name_image(struct profile *profile, struct symbolizer *symbolizer, const struct wanted *wanted, size_t n)
+static int name_image(
+	struct profile *profile, struct symbolizer *symbolizer, const struct wanted *wanted, size_t n)
 {
 	int outcome = -1;
 	uint64_t *vaddrs = calloc(n, sizeof *vaddrs);
@@ -100,7 +101,8 @@ static int name_made_up(struct profile *profile)
 		const struct location_key *key = profile_location(profile, i);
 		if (!key->made_up)
 			continue;
-		struct function_key function = {.name = (uint32_t)key->address, .system_name = (uint32_t)key->address};
+		struct function_key function = {
+			.name = (uint32_t)key->address, .system_name = (uint32_t)key->address};
 		if (add_line(profile, i, &function, 0) != 0)
 			return -1;
 	}
@@ -114,7 +116,8 @@ static const struct image *image_of(const struct profile *profile, uint32_t loca
 	return mapping != NULL && !key->made_up ? mapping->image : NULL;
 }
 
-/* A sample counts once for each module that its stack has a frame in. Stacks run through few modules, mostly several frames of one in a row. */
+/* A sample counts once for each module that its stack has a frame in. Stacks run through few modules, mostly
+ * several frames of one in a row. */
 static void count_modules(struct profile *profile)
 {
 	uint32_t *last_seen = calloc(profile->n_modules + 1, sizeof *last_seen);
@@ -153,7 +156,8 @@ int profile_symbolize(struct profile *profile, const struct space *space, struct
 	profile->by_location = calloc(profile->locations.n + 1, sizeof *profile->by_location);
 	profile->mapping_complete = calloc(space_count(space) + 1, 1);
 	profile->modules = calloc(space_count(space) + 1, sizeof *profile->modules);
-	if (wanted == NULL || profile->by_location == NULL || profile->mapping_complete == NULL || profile->modules == NULL)
+	if (wanted == NULL || profile->by_location == NULL || profile->mapping_complete == NULL ||
+		profile->modules == NULL)
 		goto out;
 	if (name_made_up(profile) != 0)
 		goto out;
@@ -187,16 +191,21 @@ const struct profile_module *profile_modules(const struct profile *profile, size
 static uint32_t leaf_name(struct profile *profile, uint32_t location)
 {
 	const struct location_key *key = profile_location(profile, location);
-	const struct location_lines *lines = profile->by_location != NULL ? &profile->by_location[location] : NULL;
+	const struct location_lines *lines =
+		profile->by_location != NULL ? &profile->by_location[location] : NULL;
 	if (lines != NULL && lines->n > 0) {
-		const struct function_key *function = profile_function(profile, profile->lines[lines->first].function);
+		const struct function_key *function =
+			profile_function(profile, profile->lines[lines->first].function);
 		if (function->name != 0)
 			return function->name;
 	}
 	char name[4096 + 32];
-	const struct mapping *mapping = profile->space != NULL ? space_mapping(profile->space, key->mapping) : NULL;
-	const char *path = mapping != NULL && mapping->path[0] != '\0' ? mapping->path : "[no file]", *slash = strrchr(path, '/');
-	snprintf(name, sizeof name, "%s 0x%llx", slash != NULL ? slash + 1 : path, (unsigned long long)key->address);
+	const struct mapping *mapping =
+		profile->space != NULL ? space_mapping(profile->space, key->mapping) : NULL;
+	const char *path = mapping != NULL && mapping->path[0] != '\0' ? mapping->path : "[no file]",
+		   *slash = strrchr(path, '/');
+	snprintf(name, sizeof name, "%s 0x%llx", slash != NULL ? slash + 1 : path,
+		(unsigned long long)key->address);
 	return profile_intern(profile, name);
 }
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* FNV-1a over words, finished by a multiplication (Fowler, Noll, Vo; murmur's finalizer). Keys are ours or the target's names, in memory of bounded size:
- * a collision costs time, nothing else. */
+/* FNV-1a over words, finished by a multiplication (Fowler, Noll, Vo; murmur's finalizer). Keys are ours or the
+ * target's names, in memory of bounded size: a collision costs time, nothing else. */
 static uint64_t hash(const uint8_t *key, size_t len)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ len;

@@ -1,5 +1,5 @@
-/* Interning: byte strings to small consecutive numbers, from 0 up, in order of first sight. The one hash table of this room: strings, locations, functions
- * and stacks all are sequences of bytes with a number. */
+/* Interning: byte strings to small consecutive numbers, from 0 up, in order of first sight. The one hash table
+ * of this room: strings, locations, functions and stacks all are sequences of bytes with a number. */
 #ifndef ENCODER_TABLE_H
 #define ENCODER_TABLE_H
 
@@ -16,12 +16,13 @@ struct table {
 	struct table_key *keys;
 	size_t n, keys_cap;
 	uint32_t *slots; /* number + 1; 0 is empty */
-	size_t n_slots;  /* a power of two */
+	size_t n_slots; /* a power of two */
 };
 
 enum { TABLE_NONE = UINT32_MAX };
 
-/* A table starts zeroed. The number of `key`, added if new; TABLE_NONE when memory is out (nothing is added). */
+/* A table starts zeroed. The number of `key`, added if new; TABLE_NONE when memory is out (nothing is added).
+ */
 uint32_t table_intern(struct table *table, const void *key, size_t len);
 /* The key of a number; borrowed until the next table_intern. */
 const void *table_key(const struct table *table, uint32_t number, size_t *len);

@@ -1,5 +1,5 @@
-/* The one bounded reader of untrusted bytes: every take checks what is left, and a failed one makes all later ones fail, so that a parser
- * can check once at the end. */
+/* The one bounded reader of untrusted bytes: every take checks what is left, and a failed one makes all later
+ * ones fail, so that a parser can check once at the end. */
 #ifndef UNWIND_BYTES_H
 #define UNWIND_BYTES_H
 

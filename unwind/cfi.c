@@ -60,7 +60,8 @@ struct cie {
 	struct bytes program;
 };
 
-/* A register's rule. Only rbp and the return address are followed: all others are not needed to walk (psABI AMD64, 3.2.1). */
+/* A register's rule. Only rbp and the return address are followed: all others are not needed to walk (psABI
+ * AMD64, 3.2.1). */
 enum rule { RULE_SAME, RULE_OFFSET, RULE_UNDEFINED, RULE_OTHER };
 
 struct register_rule {
@@ -82,7 +83,8 @@ struct program {
 	size_t depth;
 	uint64_t pc;
 	bool first_row;
-	bool harmful; /* something that the evaluator of expressions must not be given: see expression_is_harmless */
+	bool harmful; /* something that the evaluator of expressions must not be given: see
+			 expression_is_harmless */
 	struct fde fde;
 };
 
@@ -122,7 +124,8 @@ static uint64_t take_pointer(const struct scan *scan, struct bytes *b, uint8_t e
 		return value;
 	case PE_PCREL:
 		return here + value;
-	default: /* relative to text, data or function, or indirect: no compiler writes an FDE's pcs so on x86-64 */
+	default: /* relative to text, data or function, or indirect: no compiler writes an FDE's pcs so on
+		    x86-64 */
 		b->failed = true;
 		return 0;
 	}
@@ -149,7 +152,8 @@ static struct bytes entry_at(const struct scan *scan, size_t offset, size_t *id_
 
 static uint64_t take_id(const struct scan *scan, struct bytes *b, bool wide)
 {
-	/* In .eh_frame the CIE pointer has four bytes in the 64-bit format, too (readers and writers agree, the specification is silent). */
+	/* In .eh_frame the CIE pointer has four bytes in the 64-bit format, too (readers and writers agree, the
+	 * specification is silent). */
 	return wide && scan->debug ? bytes_u64(b) : bytes_u32(b);
 }
 
@@ -232,7 +236,9 @@ static struct row row_of(const struct program *program)
 		row.kind = ROW_SIGNAL;
 		return row;
 	}
-	bool simple = !s->cfa_is_expression && s->ra.rule == RULE_OFFSET && s->ra.offset == -8 && fits(s->cfa_offset, INT32_MAX) &&
+	bool simple =
+		!s->cfa_is_expression && s->ra.rule == RULE_OFFSET && s->ra.offset == -8 &&
+		fits(s->cfa_offset, INT32_MAX) &&
 		(s->rbp.rule == RULE_SAME || s->rbp.rule == RULE_UNDEFINED ||
 			(s->rbp.rule == RULE_OFFSET && s->rbp.offset != 0 && fits(s->rbp.offset, INT16_MAX)));
 	if (!simple || (s->cfa_register != AMD64_RSP && s->cfa_register != AMD64_RBP)) {
@@ -312,15 +318,16 @@ static void restore(struct program *program, struct bytes *b)
 		program->now = program->remembered[--program->depth];
 }
 
-/* libunwind, which evaluates expressions, trusts them: a backward branch hangs it, a division kills it, a huge register number makes it
- * write beyond its tables. Only harmless operators may reach it (DWARF 5, 7.7.1). */
+/* libunwind, which evaluates expressions, trusts them: a backward branch hangs it, a division kills it, a huge
+ * register number makes it write beyond its tables. Only harmless operators may reach it (DWARF 5, 7.7.1). */
 static bool expression_is_harmless(struct bytes b)
 {
 	while (b.left > 0 && !b.failed) {
 		uint8_t op = bytes_u8(&b);
-		bool plain = (op >= 0x30 && op <= 0x4f) || op == 0x06 || (op >= 0x12 && op <= 0x14) || op == 0x16 || op == 0x17;
-		bool arithmetic = op == 0x19 || op == 0x1a || op == 0x1c || (op >= 0x1e && op <= 0x22) || (op >= 0x24 && op <= 0x27) ||
-			(op >= 0x29 && op <= 0x2e);
+		bool plain = (op >= 0x30 && op <= 0x4f) || op == 0x06 || (op >= 0x12 && op <= 0x14) ||
+			     op == 0x16 || op == 0x17;
+		bool arithmetic = op == 0x19 || op == 0x1a || op == 0x1c || (op >= 0x1e && op <= 0x22) ||
+				  (op >= 0x24 && op <= 0x27) || (op >= 0x29 && op <= 0x2e);
 		if (plain || arithmetic)
 			continue; /* lit, deref, stack operators; no division, no branch */
 		if ((op >= 0x70 && op <= 0x80) || op == 0x11)
@@ -486,7 +493,8 @@ static void scan_fde(struct scan *scan, size_t offset, size_t cie_offset, struct
 	if (cie_offset >= scan->len)
 		return;
 	if (cie->offset != cie_offset) {
-		/* FDEs of one CIE follow each other. A file in which they alternate is slow to read on purpose. */
+		/* FDEs of one CIE follow each other. A file in which they alternate is slow to read on purpose.
+		 */
 		if (scan->work > 4 * (uint64_t)scan->len)
 			return;
 		parse_cie(scan, cie_offset, cie);

@@ -1,6 +1,6 @@
-/* One error message. Fallible calls return 0, or -1 and fill the `struct error *err` they were given (last argument,
- * never NULL); the message is complete, names the remedy where there is one, and has no newline. Outputs are
- * untouched on failure. */
+/* One error message. Fallible calls return 0, or -1 and fill the `struct error *err` they were given (last
+ * argument, never NULL); the message is complete, names the remedy where there is one, and has no newline.
+ * Outputs are untouched on failure. */
 #ifndef UNWIND_ERROR_H
 #define UNWIND_ERROR_H
 

@@ -6,15 +6,16 @@
 #include <string.h>
 
 enum {
-	ACCESS_BUDGET = 4096,    /* words; a PLT entry needs about 100 */
+	ACCESS_BUDGET = 4096, /* words; a PLT entry needs about 100 */
 };
 
-/* libunwind searches a table of {pc, FDE} pairs for us, in target memory: this one has a single pair, at an address that no program has (the
- * hole in the middle of the x86-64 address space). */
+/* libunwind searches a table of {pc, FDE} pairs for us, in target memory: this one has a single pair, at an
+ * address that no program has (the hole in the middle of the x86-64 address space). */
 static const uint64_t table_address = UINT64_C(0x8000000000000000);
 
 /* Exported, declared nowhere: what perf's unwinder uses, too. */
-extern int UNW_OBJ(dwarf_search_unwind_table)(unw_addr_space_t, unw_word_t, unw_dyn_info_t *, unw_proc_info_t *, int, void *);
+extern int UNW_OBJ(dwarf_search_unwind_table)(
+	unw_addr_space_t, unw_word_t, unw_dyn_info_t *, unw_proc_info_t *, int, void *);
 
 struct expression {
 	unw_addr_space_t space;
@@ -27,7 +28,8 @@ struct access {
 	unsigned budget;
 };
 
-static int find_proc_info(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *info, int need_unwind_info, void *arg)
+static int find_proc_info(
+	unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *info, int need_unwind_info, void *arg)
 {
 	struct access *access = arg;
 	const struct expression_step *step = access->step;
@@ -50,7 +52,8 @@ static void put_unwind_info(unw_addr_space_t space, unw_proc_info_t *info, void 
 {
 	(void)space;
 	(void)arg;
-	/* dwarf_search_unwind_table takes it from libunwind's own pool; nothing else knows how to give it back. */
+	/* dwarf_search_unwind_table takes it from libunwind's own pool; nothing else knows how to give it back.
+	 */
 	(void)info;
 }
 
@@ -78,7 +81,8 @@ static int access_mem(unw_addr_space_t space, unw_word_t address, unw_word_t *va
 		return 0;
 	uint64_t vaddr = address - step->bias;
 	*value = 0;
-	if (rows_read(step->rows, vaddr, value, sizeof *value) > 0 || image_read_vaddr(step->image, vaddr, value, sizeof *value) > 0)
+	if (rows_read(step->rows, vaddr, value, sizeof *value) > 0 ||
+		image_read_vaddr(step->image, vaddr, value, sizeof *value) > 0)
 		return 0;
 	return -UNW_EINVAL;
 }
@@ -111,7 +115,8 @@ static int resume(unw_addr_space_t space, unw_cursor_t *cursor, void *arg)
 	return -UNW_EINVAL;
 }
 
-static int get_proc_name(unw_addr_space_t space, unw_word_t ip, char *name, size_t len, unw_word_t *offset, void *arg)
+static int get_proc_name(
+	unw_addr_space_t space, unw_word_t ip, char *name, size_t len, unw_word_t *offset, void *arg)
 {
 	(void)space;
 	(void)ip;

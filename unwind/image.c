@@ -71,13 +71,15 @@ static void read_segments(struct image *image, const Elf64_Ehdr *header)
 	image->n_segments = image->segments != NULL ? header->e_phnum : 0;
 }
 
-/* More than 0xff00 sections, or their names in a section beyond it: the numbers stand in section 0 (the ELF specification, section header). */
+/* More than 0xff00 sections, or their names in a section beyond it: the numbers stand in section 0 (the ELF
+ * specification, section header). */
 static void extended_numbers(const struct image *image, const Elf64_Ehdr *header, uint64_t *n, uint32_t *names)
 {
 	Elf64_Shdr zero;
 	*n = header->e_shnum;
 	*names = header->e_shstrndx;
-	if ((*n != 0 && *names != SHN_XINDEX) || image_read(image, header->e_shoff, &zero, sizeof zero) != sizeof zero)
+	if ((*n != 0 && *names != SHN_XINDEX) ||
+		image_read(image, header->e_shoff, &zero, sizeof zero) != sizeof zero)
 		return;
 	if (*n == 0)
 		*n = zero.sh_size;
@@ -116,7 +118,8 @@ static bool find_build_id(const uint8_t *bytes, size_t len, char *build_id)
 		memcpy(&note, bytes, sizeof note);
 		bytes += sizeof note;
 		len -= sizeof note;
-		size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3, desc = ((size_t)note.n_descsz + 3) & ~(size_t)3;
+		size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3,
+		       desc = ((size_t)note.n_descsz + 3) & ~(size_t)3;
 		if (name > len || desc > len - name)
 			return false;
 		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && memcmp(bytes, "GNU", 4) == 0 &&
@@ -145,19 +148,23 @@ static bool read_notes(struct image *image, uint64_t offset, uint64_t size)
 static void read_build_id(struct image *image)
 {
 	for (size_t i = 0; i < image->n_segments; i++)
-		if (image->segments[i].p_type == PT_NOTE && read_notes(image, image->segments[i].p_offset, image->segments[i].p_filesz))
+		if (image->segments[i].p_type == PT_NOTE &&
+			read_notes(image, image->segments[i].p_offset, image->segments[i].p_filesz))
 			return;
 	for (size_t i = 0; i < image->n_sections; i++)
-		if (image->sections[i].sh_type == SHT_NOTE && read_notes(image, image->sections[i].sh_offset, image->sections[i].sh_size))
+		if (image->sections[i].sh_type == SHT_NOTE &&
+			read_notes(image, image->sections[i].sh_offset, image->sections[i].sh_size))
 			return;
 }
 
 static int read_all(struct image *image, struct error *err)
 {
 	Elf64_Ehdr header;
-	if (image_read(image, 0, &header, sizeof header) != sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+	if (image_read(image, 0, &header, sizeof header) != sizeof header ||
+		memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
 		return error_set(err, "%s is not an ELF file", image->path);
-	if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_machine != EM_X86_64)
+	if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
+		header.e_machine != EM_X86_64)
 		return error_set(err, "%s is not an ELF file for x86-64", image->path);
 	read_segments(image, &header);
 	read_sections(image, &header);
@@ -248,7 +255,8 @@ size_t image_read_vaddr(const struct image *image, uint64_t vaddr, void *buffer,
 {
 	for (size_t i = 0; i < image->n_segments; i++) {
 		const Elf64_Phdr *segment = &image->segments[i];
-		if (segment->p_type != PT_LOAD || vaddr < segment->p_vaddr || vaddr - segment->p_vaddr >= segment->p_memsz)
+		if (segment->p_type != PT_LOAD || vaddr < segment->p_vaddr ||
+			vaddr - segment->p_vaddr >= segment->p_memsz)
 			continue;
 		uint64_t at = vaddr - segment->p_vaddr;
 		if (len > segment->p_memsz - at)
@@ -256,7 +264,8 @@ size_t image_read_vaddr(const struct image *image, uint64_t vaddr, void *buffer,
 		memset(buffer, 0, len);
 		if (at < segment->p_filesz) {
 			uint64_t in_file = segment->p_filesz - at;
-			image_read(image, segment->p_offset + at, buffer, in_file < len ? (size_t)in_file : len);
+			image_read(
+				image, segment->p_offset + at, buffer, in_file < len ? (size_t)in_file : len);
 		}
 		return len;
 	}
@@ -270,11 +279,13 @@ bool image_section(const struct image *image, const char *name, struct section *
 		if (section->sh_name >= image->names_len || strcmp(image->names + section->sh_name, name) != 0)
 			continue;
 		if (section->sh_type != SHT_NOBITS &&
-			(section->sh_offset > image->size || section->sh_size > image->size - section->sh_offset))
+			(section->sh_offset > image->size ||
+				section->sh_size > image->size - section->sh_offset))
 			return false;
 		if (section->sh_type == SHT_NOBITS)
 			return false;
-		*out = (struct section){section->sh_addr, section->sh_offset, section->sh_size, section->sh_flags, section->sh_type};
+		*out = (struct section){section->sh_addr, section->sh_offset, section->sh_size,
+			section->sh_flags, section->sh_type};
 		return true;
 	}
 	return false;

@@ -1,6 +1,7 @@
-/* Bounded reads of one ELF file (x86-64, little-endian): what the unwinder and the symbolizer need to know of it.
- * The file belongs to the target and is not trusted: every offset is checked against the file's size, sections and
- * notes have limits, and nothing is mapped: a file truncated meanwhile gives a short read, not SIGBUS. */
+/* Bounded reads of one ELF file (x86-64, little-endian): what the unwinder and the symbolizer need to know of
+ * it. The file belongs to the target and is not trusted: every offset is checked against the file's size,
+ * sections and notes have limits, and nothing is mapped: a file truncated meanwhile gives a short read, not
+ * SIGBUS. */
 #ifndef UNWIND_IMAGE_H
 #define UNWIND_IMAGE_H
 
@@ -13,11 +14,11 @@ struct image;
 struct section {
 	uint64_t vaddr, offset, size;
 	uint64_t flags; /* SHF_*; SHF_COMPRESSED sections begin with an Elf64_Chdr */
-	uint32_t type;  /* SHT_* */
+	uint32_t type; /* SHT_* */
 };
 
-/* Opens the image in `fd`, which must be a regular file, and takes the descriptor over in every case (it is closed on
- * failure). `path` is copied: the name shown to people. */
+/* Opens the image in `fd`, which must be a regular file, and takes the descriptor over in every case (it is
+ * closed on failure). `path` is copied: the name shown to people. */
 struct image *image_open(int fd, const char *path, struct error *err);
 /* The same for bytes in memory (the vdso); they are copied. */
 struct image *image_from_memory(const void *bytes, size_t len, const char *path, struct error *err);
@@ -33,14 +34,16 @@ const uint8_t *image_bytes(const struct image *image, size_t *len);
 
 /* Copies up to `len` bytes at file offset `offset`; returns how many there were (0 beyond the end). */
 size_t image_read(const struct image *image, uint64_t offset, void *buffer, size_t len);
-/* Copies up to `len` bytes of a PT_LOAD segment at link-time address `vaddr` as the file has them (no relocations; bss is zero). */
+/* Copies up to `len` bytes of a PT_LOAD segment at link-time address `vaddr` as the file has them (no
+ * relocations; bss is zero). */
 size_t image_read_vaddr(const struct image *image, uint64_t vaddr, void *buffer, size_t len);
 /* Finds a section by name; returns false when there is none or it does not lie in the file. */
 bool image_section(const struct image *image, const char *name, struct section *out);
 /* Finds the first program header of `type` (PT_GNU_EH_FRAME, PT_DYNAMIC ...) as a section without a name. */
 bool image_segment(const struct image *image, uint32_t type, struct section *out);
 /* Link-time address of file offset `offset`, through the PT_LOAD that covers it; false when none does. For any
- * mapping of this file: vaddr = x - map.start + map.offset, then this (the ELF specification, program header). */
+ * mapping of this file: vaddr = x - map.start + map.offset, then this (the ELF specification, program header).
+ */
 bool image_offset_to_vaddr(const struct image *image, uint64_t offset, uint64_t *vaddr);
 
 #endif

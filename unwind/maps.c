@@ -10,7 +10,9 @@ static bool take_number(const char **p, unsigned base, uint64_t *value)
 	uint64_t v = 0;
 	for (;; (*p)++) {
 		char c = **p;
-		unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : base;
+		unsigned digit = c >= '0' && c <= '9'	? (unsigned)(c - '0')
+				 : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+							: base;
 		if (digit >= base)
 			break;
 		if (v > (UINT64_MAX - digit) / base)
@@ -40,7 +42,8 @@ static bool take_permissions(const char **p, struct map *map)
 	return true;
 }
 
-/* Cuts " (deleted)", which the kernel appends to the name of a file that has none any more (proc_pid_maps(5)). */
+/* Cuts " (deleted)", which the kernel appends to the name of a file that has none any more (proc_pid_maps(5)).
+ */
 static bool cut_deleted(char *path)
 {
 	static const char suffix[] = " (deleted)";
@@ -56,9 +59,10 @@ static bool parse_line(char *line, struct map *map)
 {
 	const char *p = line;
 	uint64_t major, minor;
-	if (!take_number(&p, 16, &map->start) || !take_char(&p, '-') || !take_number(&p, 16, &map->end) || !take_char(&p, ' ') ||
-		!take_permissions(&p, map) || !take_char(&p, ' ') || !take_number(&p, 16, &map->offset) || !take_char(&p, ' ') ||
-		!take_number(&p, 16, &major) || !take_char(&p, ':') || !take_number(&p, 16, &minor) || !take_char(&p, ' ') ||
+	if (!take_number(&p, 16, &map->start) || !take_char(&p, '-') || !take_number(&p, 16, &map->end) ||
+		!take_char(&p, ' ') || !take_permissions(&p, map) || !take_char(&p, ' ') ||
+		!take_number(&p, 16, &map->offset) || !take_char(&p, ' ') || !take_number(&p, 16, &major) ||
+		!take_char(&p, ':') || !take_number(&p, 16, &minor) || !take_char(&p, ' ') ||
 		!take_number(&p, 10, &map->inode) || map->start >= map->end)
 		return false;
 	map->dev_major = (uint32_t)major;

@@ -19,8 +19,9 @@ struct maps {
 	char *text; /* the paths live here */
 };
 
-/* Parses `len` bytes into *out (to be freed by maps_free). Lines that do not parse, or do not ascend, are left out:
- * the file can change between two reads of it. Returns 0, or -1 when memory is out (*out is then empty). */
+/* Parses `len` bytes into *out (to be freed by maps_free). Lines that do not parse, or do not ascend, are left
+ * out: the file can change between two reads of it. Returns 0, or -1 when memory is out (*out is then empty).
+ */
 int maps_parse(const char *bytes, size_t len, struct maps *out);
 void maps_free(struct maps *maps);
 

@@ -11,7 +11,8 @@ static inline const struct region *memory_region(const struct snapshot *snapshot
 {
 	for (int i = 0; i < SNAPSHOT_REGIONS; i++) {
 		const struct region *region = &snapshot->region[i];
-		if (region->len >= sizeof(uint64_t) && address >= region->start && address - region->start <= region->len - sizeof(uint64_t))
+		if (region->len >= sizeof(uint64_t) && address >= region->start &&
+			address - region->start <= region->len - sizeof(uint64_t))
 			return region;
 	}
 	return NULL;

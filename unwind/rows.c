@@ -54,7 +54,8 @@ static bool remember_fde(struct rows *rows, const struct fde *fde)
 static void add_row(void *context, const struct fde *fde, uint64_t start, const struct row *row)
 {
 	struct rows *rows = context;
-	/* Offsets from the lowest pc that the file can have would cost a pass: all of one module lies within 4 GB of its section. */
+	/* Offsets from the lowest pc that the file can have would cost a pass: all of one module lies within 4
+	 * GB of its section. */
 	if (start - rows->base > UINT32_MAX)
 		return;
 	struct row r = *row;
@@ -71,7 +72,8 @@ static void add_row(void *context, const struct fde *fde, uint64_t start, const 
 	rows->v[rows->n++] = r;
 }
 
-/* Where one function ends and the next begins, the end's ROW_NONE comes first, and the function's own row after it counts. */
+/* Where one function ends and the next begins, the end's ROW_NONE comes first, and the function's own row after
+ * it counts. */
 static int compare_rows(const void *a, const void *b)
 {
 	const struct row *x = a, *y = b;
@@ -163,8 +165,8 @@ static uint8_t *read_section(const struct image *image, const struct section *se
 	return inflated;
 }
 
-/* Without section headers: .eh_frame_hdr says where .eh_frame begins (version 1, eh_frame_ptr encoded as pcrel sdata4 by every linker); it ends
- * with its terminator, or with the segment. */
+/* Without section headers: .eh_frame_hdr says where .eh_frame begins (version 1, eh_frame_ptr encoded as pcrel
+ * sdata4 by every linker); it ends with its terminator, or with the segment. */
 static bool find_eh_frame(const struct image *image, struct section *out)
 {
 	struct section header;
@@ -172,8 +174,9 @@ static bool find_eh_frame(const struct image *image, struct section *out)
 	int32_t distance;
 	if (image_section(image, ".eh_frame", out))
 		return true;
-	if (!image_segment(image, PT_GNU_EH_FRAME, &header) || image_read(image, header.offset, hdr, sizeof hdr) != sizeof hdr ||
-		hdr[0] != 1 || hdr[1] != 0x1b)
+	if (!image_segment(image, PT_GNU_EH_FRAME, &header) ||
+		image_read(image, header.offset, hdr, sizeof hdr) != sizeof hdr || hdr[0] != 1 ||
+		hdr[1] != 0x1b)
 		return false;
 	memcpy(&distance, hdr + 4, sizeof distance);
 	uint64_t offset = header.offset + 4 + (uint64_t)(int64_t)distance;

@@ -1,32 +1,35 @@
-/* Call frame information compiled to a table of rows: for every pc of a module how to find its caller (DWARF 5, 6.4; the Linux Standard Base, "Exception
- * Frames"). Built once for an image by one linear scan, which needs no .eh_frame_hdr and no order; searched by bisection. */
+/* Call frame information compiled to a table of rows: for every pc of a module how to find its caller (DWARF
+ * 5, 6.4; the Linux Standard Base, "Exception Frames"). Built once for an image by one linear scan, which needs
+ * no .eh_frame_hdr and no order; searched by bisection. */
 #ifndef UNWIND_ROWS_H
 #define UNWIND_ROWS_H
 
 #include "unwind/image.h"
 
 enum row_kind {
-	ROW_NONE,       /* no information */
-	ROW_RSP,        /* CFA = rsp + cfa */
-	ROW_RBP,        /* CFA = rbp + cfa */
-	ROW_ROOT,       /* the return address is undefined: the thread's first function */
-	ROW_SIGNAL,     /* a signal's return trampoline: the kernel's signal frame is at rsp */
-	ROW_EXPRESSION, /* anything else: a DWARF expression, or another register; cfa is an index for rows_fde() */
+	ROW_NONE, /* no information */
+	ROW_RSP, /* CFA = rsp + cfa */
+	ROW_RBP, /* CFA = rbp + cfa */
+	ROW_ROOT, /* the return address is undefined: the thread's first function */
+	ROW_SIGNAL, /* a signal's return trampoline: the kernel's signal frame is at rsp */
+	ROW_EXPRESSION, /* anything else: a DWARF expression, or another register; cfa is an index for
+			   rows_fde() */
 };
 
 /* From `start` (link-time address minus rows_base) up to the next row. The return address is at CFA - 8. */
 struct row {
 	uint32_t start;
 	int32_t cfa;
-	int16_t rbp;      /* the caller's rbp is at CFA + rbp; 0: it is unchanged */
-	uint8_t kind;     /* enum row_kind */
+	int16_t rbp; /* the caller's rbp is at CFA + rbp; 0: it is unchanged */
+	uint8_t kind; /* enum row_kind */
 	uint8_t is_first; /* the first row of its function */
 };
 
 struct rows;
 
-/* Compiles .eh_frame (found by section or by PT_GNU_EH_FRAME), or, with `debug`, .debug_frame (also compressed). Always gives a table, empty when the
- * image has none or it is damaged; NULL only when memory is out. Limits: 64 MB of section, 4 million rows. */
+/* Compiles .eh_frame (found by section or by PT_GNU_EH_FRAME), or, with `debug`, .debug_frame (also
+ * compressed). Always gives a table, empty when the image has none or it is damaged; NULL only when memory is
+ * out. Limits: 64 MB of section, 4 million rows. */
 struct rows *rows_compile(const struct image *image, bool debug);
 /* The same from bytes: a section's contents at link-time address `vaddr`. */
 struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug);
@@ -40,8 +43,8 @@ uint64_t rows_function_start(const struct rows *rows, const struct row *row);
 
 /* For a ROW_EXPRESSION: where its FDE lies, for the library that evaluates it. */
 struct fde {
-	uint64_t start, end;  /* the pcs that it covers, link-time */
-	uint64_t vaddr;       /* of the FDE itself */
+	uint64_t start, end; /* the pcs that it covers, link-time */
+	uint64_t vaddr; /* of the FDE itself */
 };
 bool rows_fde(const struct rows *rows, const struct row *row, struct fde *out);
 /* Copies bytes of the compiled section by link-time address; returns how many. */

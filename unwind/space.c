@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 enum {
-	MAPPINGS_MAX = 1 << 16,  /* ever seen; a target that maps and unmaps code without end fills no more */
+	MAPPINGS_MAX = 1 << 16, /* ever seen; a target that maps and unmaps code without end fills no more */
 	IMAGE_MEMORY_MAX = 1 << 16, /* the vdso: two pages */
 };
 
@@ -60,14 +60,14 @@ void space_free(struct space *space)
 static bool same_file(const struct mapping *mapping, const struct map *map)
 {
 	return map->inode != 0 && mapping->inode == map->inode && mapping->dev_major == map->dev_major &&
-		mapping->dev_minor == map->dev_minor && strcmp(mapping->path, map->path) == 0;
+	       mapping->dev_minor == map->dev_minor && strcmp(mapping->path, map->path) == 0;
 }
 
 static bool same_mapping(const struct mapping *mapping, const struct map *map)
 {
 	return mapping->start == map->start && mapping->end == map->end && mapping->offset == map->offset &&
-		mapping->inode == map->inode && mapping->dev_major == map->dev_major && mapping->dev_minor == map->dev_minor &&
-		strcmp(mapping->path, map->path) == 0;
+	       mapping->inode == map->inode && mapping->dev_major == map->dev_major &&
+	       mapping->dev_minor == map->dev_minor && strcmp(mapping->path, map->path) == 0;
 }
 
 static struct image *read_vdso(struct space *space, const struct map *map)
@@ -233,5 +233,6 @@ uint64_t space_generation(const struct space *space)
 
 bool mapping_vaddr(const struct mapping *mapping, uint64_t address, uint64_t *vaddr)
 {
-	return mapping->image != NULL && image_offset_to_vaddr(mapping->image, address - mapping->start + mapping->offset, vaddr);
+	return mapping->image != NULL &&
+	       image_offset_to_vaddr(mapping->image, address - mapping->start + mapping->offset, vaddr);
 }

@@ -1,6 +1,6 @@
-/* A target's address space over time: every executable mapping that was ever seen, by a small id that never changes,
- * with the image behind it. Frames refer to these ids, so that a stack walked before a dlclose or an exec still names
- * the right file afterwards. */
+/* A target's address space over time: every executable mapping that was ever seen, by a small id that never
+ * changes, with the image behind it. Frames refer to these ids, so that a stack walked before a dlclose or an
+ * exec still names the right file afterwards. */
 #ifndef UNWIND_SPACE_H
 #define UNWIND_SPACE_H
 
@@ -9,12 +9,13 @@
 
 struct space;
 
-/* One mapping, valid as long as the space. The first mapping of the main binary has id 0 whenever it is known. */
+/* One mapping, valid as long as the space. The first mapping of the main binary has id 0 whenever it is known.
+ */
 struct mapping {
 	uint64_t start, end, offset, inode;
 	uint32_t dev_major, dev_minor;
 	const char *path; /* as in maps, " (deleted)" cut */
-	bool live;        /* in the target's maps at the last update */
+	bool live; /* in the target's maps at the last update */
 	bool deleted;
 	struct image *image; /* shared by mappings of the same file; NULL: anonymous (JIT) or not readable */
 };
@@ -28,24 +29,28 @@ struct space_source {
 	size_t (*read_memory)(void *context, uint64_t address, void *buffer, size_t len);
 };
 
-/* `main_path`: the path of the main binary as in maps (readlink of /proc/PID/exe), copied; it may be "". `source` is copied. */
+/* `main_path`: the path of the main binary as in maps (readlink of /proc/PID/exe), copied; it may be "".
+ * `source` is copied. */
 struct space *space_new(const struct space_source *source, const char *main_path);
 void space_free(struct space *space);
 
-/* Takes over new contents of /proc/PID/maps. Opens the images of new executable mappings at once (the target may be gone
- * later). Returns 1 when executable mappings came or went, 0 when not, -1 when memory is out. An empty `bytes` changes nothing. */
+/* Takes over new contents of /proc/PID/maps. Opens the images of new executable mappings at once (the target
+ * may be gone later). Returns 1 when executable mappings came or went, 0 when not, -1 when memory is out. An
+ * empty `bytes` changes nothing. */
 int space_update(struct space *space, const char *bytes, size_t len);
 
 /* The id of the live executable mapping that holds `address`, or MAPPING_NONE. */
 uint32_t space_find(const struct space *space, uint64_t address);
-/* The map line (of any protection) that holds `address` at the last update, or NULL; borrowed until the next update. */
+/* The map line (of any protection) that holds `address` at the last update, or NULL; borrowed until the next
+ * update. */
 const struct map *space_map(const struct space *space, uint64_t address);
 size_t space_count(const struct space *space);
 const struct mapping *space_mapping(const struct space *space, uint32_t id); /* NULL when id is out of range */
 /* Changes with every space_update that returned 1: caches of the space are keyed by it. */
 uint64_t space_generation(const struct space *space);
 
-/* Link-time address in mapping->image of target address `address`; false when there is no image or no segment covers it. */
+/* Link-time address in mapping->image of target address `address`; false when there is no image or no segment
+ * covers it. */
 bool mapping_vaddr(const struct mapping *mapping, uint64_t address, uint64_t *vaddr);
 
 #endif

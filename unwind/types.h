@@ -8,7 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* AMD64_*, since <sys/ucontext.h> has REG_* with other numbers. x86-64 registers by their DWARF number (System V psABI AMD64, figure 3.36); libunwind numbers them alike. */
+/* AMD64_*, since <sys/ucontext.h> has REG_* with other numbers. x86-64 registers by their DWARF number (System
+ * V psABI AMD64, figure 3.36); libunwind numbers them alike. */
 enum amd64_reg {
 	AMD64_RAX,
 	AMD64_RDX,
@@ -30,8 +31,8 @@ enum amd64_reg {
 	AMD64_COUNT
 };
 
-/* A thread's registers. A thread that was read asleep, without stopping it, has only rip and rsp: `known` has bit
- * (1 << enum amd64_reg) set for each register whose value was read. */
+/* A thread's registers. A thread that was read asleep, without stopping it, has only rip and rsp: `known` has
+ * bit (1 << enum amd64_reg) set for each register whose value was read. */
 struct regs {
 	uint64_t r[AMD64_COUNT];
 	uint32_t known;
@@ -48,8 +49,9 @@ struct region {
 
 enum { SNAPSHOT_REGIONS = 2 };
 
-/* What is taken of one thread at one instant. region[0] starts at (or just below) rsp; region[1] is the thread's
- * ordinary stack when it was interrupted on an alternate signal stack (sigaltstack(2)), else its len is 0. */
+/* What is taken of one thread at one instant. region[0] starts at (or just below) rsp; region[1] is the
+ * thread's ordinary stack when it was interrupted on an alternate signal stack (sigaltstack(2)), else its len
+ * is 0. */
 struct snapshot {
 	pid_t tid;
 	struct regs regs;
@@ -60,8 +62,8 @@ struct snapshot {
 #define MAPPING_NONE UINT32_MAX
 
 /* One frame. A caller's frame holds a return address, which may be the first byte of another line or function:
- * look up `pc - is_return`. The leaf and the frame interrupted by a signal hold the exact pc. `mapping` is the id
- * that space_find() gave when the stack was walked: it stays right after dlclose and exec. */
+ * look up `pc - is_return`. The leaf and the frame interrupted by a signal hold the exact pc. `mapping` is the
+ * id that space_find() gave when the stack was walked: it stays right after dlclose and exec. */
 struct frame {
 	uint64_t pc;
 	uint32_t mapping;
@@ -70,18 +72,18 @@ struct frame {
 
 /* Why a walk ended. Only STOP_ROOT means a complete stack. */
 enum stop {
-	STOP_ROOT,        /* the thread's first frame was reached */
-	STOP_NO_INFO,     /* no unwind information for a pc */
-	STOP_NO_MAPPING,  /* a pc outside every executable mapping */
-	STOP_COPY_END,    /* the stack goes on beyond the bytes that were copied */
-	STOP_BAD_FRAME,   /* unwind information that leads nowhere: no progress, unreadable address */
+	STOP_ROOT, /* the thread's first frame was reached */
+	STOP_NO_INFO, /* no unwind information for a pc */
+	STOP_NO_MAPPING, /* a pc outside every executable mapping */
+	STOP_COPY_END, /* the stack goes on beyond the bytes that were copied */
+	STOP_BAD_FRAME, /* unwind information that leads nowhere: no progress, unreadable address */
 	STOP_NO_REGISTER, /* a register is needed that could not be read without stopping the thread */
-	STOP_BUDGET,      /* the walk's budget of frames or memory accesses ran out */
+	STOP_BUDGET, /* the walk's budget of frames or memory accesses ran out */
 	STOP_KINDS
 };
 
-/* A stack, leaf first. When it has more than the wanted number of frames, both ends are kept: `gap_frames` frames
- * are missing in front of v[gap_at] (0 when none is missing). */
+/* A stack, leaf first. When it has more than the wanted number of frames, both ends are kept: `gap_frames`
+ * frames are missing in front of v[gap_at] (0 when none is missing). */
 struct stack {
 	struct frame *v;
 	size_t n, cap;

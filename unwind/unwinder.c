@@ -8,6 +8,7 @@
 enum {
 	FRAMES_MAX = 65536,
 	RECOVER_WORDS = 8192, /* of stack searched for a lost rbp */
+	TRIALS_MAX = 16,
 };
 
 /* The tables of one image. */
@@ -35,6 +36,7 @@ struct walk {
 	struct regs regs;
 	bool is_return;
 	bool guessed;
+	bool is_trial; /* of a guessed rbp */
 	size_t n;
 	enum stop why;
 };
@@ -113,7 +115,8 @@ static struct module *module_of_image(struct unwinder *unwinder, const struct im
 	return module;
 }
 
-/* A mapping's id never changes its meaning, so what is known of one stays right when the target's maps change. */
+/* A mapping's id never changes its meaning, so what is known of one stays right when the target's maps change.
+ */
 static const struct module *module_of(struct unwinder *unwinder, uint32_t id, const struct mapping *mapping)
 {
 	if (mapping->image == NULL)
@@ -186,8 +189,8 @@ static void set_reg(struct walk *walk, enum amd64_reg reg, uint64_t value)
 
 /* ---- guesses, where there is no unwind information ---- */
 
-/* Does the instruction before `address` call? (Intel SDM, CALL: E8 rel32; FF /2 with every addressing form.) Code without a file cannot be
- * looked at: being executable must do. */
+/* Does the instruction before `address` call? (Intel SDM, CALL: E8 rel32; FF /2 with every addressing form.)
+ * Code without a file cannot be looked at: being executable must do. */
 static bool follows_call(struct unwinder *unwinder, uint64_t address)
 {
 	struct place place;
@@ -209,7 +212,10 @@ static bool follows_call(struct unwinder *unwinder, uint64_t address)
 		uint8_t modrm = code[at + 1], mod = modrm >> 6, rm = modrm & 7;
 		if (code[at] != 0xff || (modrm >> 3 & 7) != 2)
 			continue;
-		size_t expected = 2 + (mod != 3 && rm == 4) + (mod == 1 ? 1 : mod == 2 || (mod == 0 && rm == 5) ? 4 : 0);
+		size_t expected = 2 + (mod != 3 && rm == 4) +
+				  (mod == 1				      ? 1
+					  : mod == 2 || (mod == 0 && rm == 5) ? 4
+									      : 0);
 		if (expected == len)
 			return true;
 	}
@@ -254,12 +260,13 @@ static bool guess_caller(struct walk *walk)
 
 /* ---- steps ---- */
 
-/* The registers that the kernel saved when it delivered a signal: rsp points to the ucontext (struct rt_sigframe of the kernel; the order of
- * gregs in <sys/ucontext.h>). The interrupted pc is exact. */
+/* The registers that the kernel saved when it delivered a signal: rsp points to the ucontext (struct
+ * rt_sigframe of the kernel; the order of gregs in <sys/ucontext.h>). The interrupted pc is exact. */
 static bool step_signal(struct walk *walk)
 {
-	static const uint8_t order[] = {AMD64_R8, AMD64_R9, AMD64_R10, AMD64_R11, AMD64_R12, AMD64_R13, AMD64_R14, AMD64_R15, AMD64_RDI,
-		AMD64_RSI, AMD64_RBP, AMD64_RBX, AMD64_RDX, AMD64_RAX, AMD64_RCX, AMD64_RSP, AMD64_RIP};
+	static const uint8_t order[] = {AMD64_R8, AMD64_R9, AMD64_R10, AMD64_R11, AMD64_R12, AMD64_R13,
+		AMD64_R14, AMD64_R15, AMD64_RDI, AMD64_RSI, AMD64_RBP, AMD64_RBX, AMD64_RDX, AMD64_RAX,
+		AMD64_RCX, AMD64_RSP, AMD64_RIP};
 	enum { GREGS = 40 }; /* offset of uc_mcontext.gregs */
 	uint64_t base = walk->regs.r[AMD64_RSP] + GREGS;
 	struct regs saved = {.known = REGS_ALL};
@@ -268,27 +275,35 @@ static bool step_signal(struct walk *walk)
 			return false;
 	walk->regs = saved;
 	walk->is_return = false;
+	/* Nobody called the trampoline: the kernel made its address the handler's return address, and the byte
+	 * before it is another function's. */
+	walk->unwinder->frames[walk->n - 1].is_return = false;
 	return true;
 }
 
 /* mov $15, %rax; syscall: rt_sigreturn, in a C library that has no unwind information for it (musl). */
-static bool is_sigreturn(const struct place *place)
+static bool is_sigreturn(const struct walk *walk, const struct place *place)
 {
 	static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
 	uint8_t there[sizeof code];
-	return place->module != NULL && image_read_vaddr(place->module->image, place->vaddr, there, sizeof there) == sizeof there &&
-		memcmp(there, code, sizeof code) == 0;
+	return place->module != NULL &&
+	       image_read_vaddr(place->module->image, place->vaddr + walk->is_return, there, sizeof there) ==
+		       sizeof there &&
+	       memcmp(there, code, sizeof code) == 0;
 }
 
-/* A thread that has just been created stands behind the system call that made it, with 0 as its result, and has no caller; C libraries end
- * the unwind information before that call (glibc's clone3.S: "in the child the unwind info will be wrong"). */
+/* A thread that has just been created stands behind the system call that made it, with 0 as its result, and has
+ * no caller; C libraries end the unwind information before that call (glibc's clone3.S: "in the child the
+ * unwind info will be wrong"). */
 static bool is_newborn(const struct walk *walk, const struct place *place)
 {
 	static const uint8_t code[] = {0x0f, 0x05};
 	uint8_t there[sizeof code];
-	return walk->n == 1 && walk->regs.known == REGS_ALL && walk->regs.r[AMD64_RAX] == 0 && place->module != NULL &&
-		image_read_vaddr(place->module->image, place->vaddr - sizeof code, there, sizeof there) == sizeof there &&
-		memcmp(there, code, sizeof code) == 0;
+	return walk->n == 1 && walk->regs.known == REGS_ALL && walk->regs.r[AMD64_RAX] == 0 &&
+	       place->module != NULL &&
+	       image_read_vaddr(place->module->image, place->vaddr - sizeof code, there, sizeof there) ==
+		       sizeof there &&
+	       memcmp(there, code, sizeof code) == 0;
 }
 
 /* The caller's frame begins at `cfa`, which must lie above this one's. */
@@ -316,11 +331,14 @@ static bool step_to_cfa(struct walk *walk, uint64_t cfa, int16_t rbp)
 
 static bool step_expression(struct walk *walk, const struct place *place)
 {
-	struct expression_step step = {
-		.rows = place->rows, .bias = place->bias, .image = place->module->image, .snapshot = walk->snapshot};
+	struct expression_step step = {.rows = place->rows,
+		.bias = place->bias,
+		.image = place->module->image,
+		.snapshot = walk->snapshot};
 	uint64_t sp = walk->regs.r[AMD64_RSP];
 	if (!rows_fde(place->rows, place->row, &step.fde) ||
-		!expression_apply(walk->unwinder->expression, &step, &walk->regs) || walk->regs.r[AMD64_RSP] <= sp) {
+		!expression_apply(walk->unwinder->expression, &step, &walk->regs) ||
+		walk->regs.r[AMD64_RSP] <= sp) {
 		walk->why = STOP_BAD_FRAME;
 		return false;
 	}
@@ -339,29 +357,49 @@ static uint64_t call_target(struct unwinder *unwinder, uint64_t ra)
 	int32_t distance;
 	if (!find_place(unwinder, ra - 1, &place, &id) || place.module == NULL || place.row == NULL)
 		return 0;
-	if (image_read_vaddr(place.module->image, ra - place.bias - sizeof code, code, sizeof code) != sizeof code || code[0] != 0xe8)
+	if (image_read_vaddr(place.module->image, ra - place.bias - sizeof code, code, sizeof code) !=
+			sizeof code ||
+		code[0] != 0xe8)
 		return 0;
 	memcpy(&distance, code + 1, sizeof distance);
 	return ra + (uint64_t)(int64_t)distance;
 }
 
-/* The function that is looked at keeps its caller's rbp at its own rbp, and its return address above: some slot of the stack has both. A return address
- * whose call goes to this very function proves the slot; any plausible pair is a guess. */
+static void run_walk(struct walk *walk);
+
+/* Does the rest of the walk reach the thread's first frame if rbp is `slot`? */
+static bool leads_to_root(const struct walk *walk, uint64_t slot)
+{
+	struct walk trial = *walk;
+	trial.is_trial = true;
+	trial.n--; /* it pushes the current frame again */
+	set_reg(&trial, AMD64_RBP, slot);
+	run_walk(&trial);
+	return trial.why == STOP_ROOT;
+}
+
+/* The function that is looked at keeps its caller's rbp at its own rbp, and its return address above: some slot
+ * of the stack has both. A return address whose call goes to this very function proves the slot; one after
+ * another call, from where the walk reaches the thread's first frame, is a guess. */
 static bool recover_rbp(struct walk *walk, const struct place *place)
 {
-	uint64_t sp = walk->regs.r[AMD64_RSP], function = rows_function_start(place->rows, place->row) + place->bias, guess = 0;
+	uint64_t sp = walk->regs.r[AMD64_RSP],
+		 function = rows_function_start(place->rows, place->row) + place->bias, guess = 0;
+	int trials = walk->is_trial ? 0 : TRIALS_MAX;
 	for (uint64_t slot = sp, i = 0; i < RECOVER_WORDS; i++, slot += 8) {
-		uint64_t saved, ra;
-		if (!memory_word(walk->snapshot, slot, &saved) || !memory_word(walk->snapshot, slot + 8, &ra))
+		uint64_t ra;
+		if (!memory_word(walk->snapshot, slot + 8, &ra))
 			break;
-		bool plausible = saved == 0 || saved == 1 || (saved > slot && saved % 8 == 0 && memory_region(walk->snapshot, saved) != NULL);
 		if (space_find(walk->unwinder->space, ra) == MAPPING_NONE)
 			continue;
 		if (call_target(walk->unwinder, ra) == function) {
 			set_reg(walk, AMD64_RBP, slot);
 			return true;
 		}
-		if (guess == 0 && plausible && saved > 1 && follows_call(walk->unwinder, ra))
+		if (guess != 0 || trials == 0 || !follows_call(walk->unwinder, ra))
+			continue;
+		trials--;
+		if (leads_to_root(walk, slot))
 			guess = slot;
 	}
 	if (guess == 0) {
@@ -384,7 +422,7 @@ static bool step(struct walk *walk, const struct place *place)
 		return false;
 	}
 	if (row == NULL)
-		return is_sigreturn(place) ? step_signal(walk) : guess_caller(walk);
+		return is_sigreturn(walk, place) ? step_signal(walk) : guess_caller(walk);
 	switch ((enum row_kind)row->kind) {
 	case ROW_RSP:
 		return step_to_cfa(walk, walk->regs.r[AMD64_RSP] + (uint64_t)(int64_t)row->cfa, row->rbp);
@@ -429,8 +467,10 @@ static bool push_frame(struct walk *walk, uint32_t mapping)
 /* The frame that is left is the last one: either a known end, or a caller that lies nowhere. */
 static void end_outside(struct walk *walk)
 {
-	/* Start code that pushes a zero as its return address ends the chain on purpose (psABI AMD64, 3.4.1: the deepest frame). */
-	walk->why = walk->n > 0 && walk->is_return && walk->regs.r[AMD64_RIP] == 0 ? STOP_ROOT : STOP_NO_MAPPING;
+	/* Start code that pushes a zero as its return address ends the chain on purpose (psABI AMD64, 3.4.1:
+	 * the deepest frame). */
+	walk->why =
+		walk->n > 0 && walk->is_return && walk->regs.r[AMD64_RIP] == 0 ? STOP_ROOT : STOP_NO_MAPPING;
 }
 
 /* A jump through a bad pointer: the pc lies nowhere, and the caller is on top of the stack. */
@@ -474,6 +514,10 @@ void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, s
 {
 	struct walk walk = {.unwinder = unwinder, .snapshot = snapshot, .regs = snapshot->regs};
 	run_walk(&walk);
-	*out = (struct stack){.v = unwinder->frames, .n = walk.n, .cap = unwinder->cap, .why = walk.why, .guessed = walk.guessed};
+	*out = (struct stack){.v = unwinder->frames,
+		.n = walk.n,
+		.cap = unwinder->cap,
+		.why = walk.why,
+		.guessed = walk.guessed};
 	shorten(unwinder, out);
 }

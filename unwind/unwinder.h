@@ -1,5 +1,5 @@
-/* Snapshot -> stack. The walk needs no target: registers and stack come from the snapshot, unwind information from the
- * space's images. It never fails: a stack that ends early is data with a reason. */
+/* Snapshot -> stack. The walk needs no target: registers and stack come from the snapshot, unwind information
+ * from the space's images. It never fails: a stack that ends early is data with a reason. */
 #ifndef UNWIND_UNWINDER_H
 #define UNWIND_UNWINDER_H
 
@@ -7,13 +7,13 @@
 
 struct unwinder;
 
-/* `space` is borrowed and must outlive the unwinder. `max_depth`: frames to keep of one stack (both ends are kept,
- * see struct stack). Returns NULL when memory is out. */
+/* `space` is borrowed and must outlive the unwinder. `max_depth`: frames to keep of one stack (both ends are
+ * kept, see struct stack). Returns NULL when memory is out. */
 struct unwinder *unwinder_new(const struct space *space, size_t max_depth);
 void unwinder_free(struct unwinder *unwinder);
 
-/* Walks one snapshot. *out is overwritten; out->v is owned by the unwinder and valid until the next call. A change of the
- * space since the last call is noticed (space_generation) and no older cache is used. */
+/* Walks one snapshot. *out is overwritten; out->v is owned by the unwinder and valid until the next call. A
+ * change of the space since the last call is noticed (space_generation) and no older cache is used. */
 void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out);
 
 /* The reason in words for people, without a full stop: "no unwind information". */

@@ -30,9 +30,10 @@ static void an_interrupted_wait_is_restarted(void **state)
 static void what_need_not_be_repaired_is_not_touched(void **state)
 {
 	(void)state;
-	/* close: the descriptor is gone already. -1: an interrupt, not a system call; rax is the program's own. */
-	const struct user_regs_struct cases[] = {at(SYS_close, -EINTR), at(-1, -EINTR), at(SYS_epoll_wait, -EAGAIN),
-		at(SYS_epoll_wait, 3), at(SYS_futex, -EINTR)};
+	/* close: the descriptor is gone already. -1: an interrupt, not a system call; rax is the program's own.
+	 */
+	const struct user_regs_struct cases[] = {at(SYS_close, -EINTR), at(-1, -EINTR),
+		at(SYS_epoll_wait, -EAGAIN), at(SYS_epoll_wait, 3), at(SYS_futex, -EINTR)};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct user_regs_struct regs = cases[i];
 		assert_false(eintr_repair(&regs));

@@ -22,8 +22,8 @@ static void durations_are_understood(void **state)
 	static const struct {
 		const char *text;
 		int64_t ns;
-	} good[] = {{"30", 30000000000}, {"30s", 30000000000}, {"1m30s", 90000000000}, {"500ms", 500000000}, {"1h", 3600000000000},
-		{"1.5s", 1500000000}, {"1m500ms", 60500000000}};
+	} good[] = {{"30", 30000000000}, {"30s", 30000000000}, {"1m30s", 90000000000}, {"500ms", 500000000},
+		{"1h", 3600000000000}, {"1.5s", 1500000000}, {"1m500ms", 60500000000}};
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
 		int64_t ns = 0;
 		assert_true(options_duration(good[i].text, &ns));
@@ -34,7 +34,8 @@ static void durations_are_understood(void **state)
 static void bad_durations_are_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"", "0", "s", "-1", "1x", "30s1m", "1m1m", "1e5", "nan", "inf", "1mss", " 1", "999999h", "0x10", "1 s"};
+	static const char *const bad[] = {"", "0", "s", "-1", "1x", "30s1m", "1m1m", "1e5", "nan", "inf",
+		"1mss", " 1", "999999h", "0x10", "1 s"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		int64_t ns = 7;
 		assert_false(options_duration(bad[i], &ns));
@@ -64,8 +65,9 @@ static void every_option_is_taken(void **state)
 	(void)state;
 	struct options options;
 	struct error err;
-	assert_int_equal(PARSE(&options, &err, (char *)"42", (char *)"-F", (char *)"250", (char *)"--event=state", (char *)"--tid",
-				 (char *)"7", (char *)"--tid=8", (char *)"-o", (char *)"-", (char *)"-qv", (char *)"--max-depth", (char *)"64"),
+	assert_int_equal(PARSE(&options, &err, (char *)"42", (char *)"-F", (char *)"250",
+				 (char *)"--event=state", (char *)"--tid", (char *)"7", (char *)"--tid=8",
+				 (char *)"-o", (char *)"-", (char *)"-qv", (char *)"--max-depth", (char *)"64"),
 		0);
 	assert_int_equal(options.pid, 42);
 	assert_true(options.rate_hz == 250);
