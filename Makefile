@@ -5,18 +5,21 @@ BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
 CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
+# Debian's own, to which its package of pytest belongs.
 PYTHON ?= /usr/bin/python3
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2 \
 	$(if $(WERROR),-Werror)
 OPTIMIZE ?= -O2 -g
-HARDEN ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
+HARDEN ?= -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2
+HARDEN_LINK ?= -Wl,-z,relro,-z,now
 SANITIZE ?=
 PACKAGES := libunwind-ptrace libunwind-generic libdw libelf libprotobuf-c zlib
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DCPROF_VERSION='"$(VERSION)"' $(OPTIMIZE) $(HARDEN) $(SANITIZE) $(WARNINGS) -I. -I$(BUILD)/gen \
 	$(shell pkg-config --cflags $(PACKAGES)) $(CFLAGS)
 # libiberty has no .pc file.
-ALL_LIBS = $(shell pkg-config --libs $(PACKAGES)) -liberty -lm -pthread $(LDFLAGS)
+ALL_LIBS = $(HARDEN_LINK) $(shell pkg-config --libs $(PACKAGES)) -liberty -lm -pthread $(LDFLAGS)
+# Debian's libunwind.a needs lzma, its libdw.a needs bz2 too.
 STATIC_LIBS = $(shell pkg-config --libs --static $(PACKAGES)) -lbz2 -liberty -lm -pthread $(LDFLAGS)
 
 ROOMS := attach unwind symbols encoder
@@ -29,6 +32,12 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/te
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 STYLED := $(wildcard $(foreach d,$(ROOMS) tests/unit tests/targets tests/fuzz tests/bench,$d/*.c $d/*.h $d/*.cc))
 
+# As many jobs as there are CPUs, unless the command line says how many (`make -j3 check`).
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+SUBMAKE = @$(MAKE) --no-print-directory $(PARALLEL)
+
+.DELETE_ON_ERROR:
+
 .PHONY: all
 all: $(BUILD)/cprof-attach
 
@@ -39,7 +48,7 @@ all: $(BUILD)/cprof-attach
 $(BUILD)/cprof-attach: $(OBJECTS)
 	$(CC) $(SANITIZE) -o $@ $^ $(ALL_LIBS)
 
-$(BUILD)/static/cprof-attach: $(OBJECTS)
+$(BUILD)/static/cprof-attach: $(OBJECTS) | have-static
 	@mkdir -p $(@D)
 	$(CC) -static -o $@ $^ $(STATIC_LIBS)
 
@@ -63,9 +72,11 @@ $(BUILD)/gen/attach/syscalls.inc: | have-libraries
 	echo '#include <asm/unistd_64.h>' | $(CC) -E -dM - | sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$$/[\2] = "\1",/p' >$@
 
 # One line that says what is missing and how to get it, instead of a compiler's error.
-.PHONY: have-libraries
+.PHONY: have-libraries have-static
 have-libraries:
-	@tests/setup --missing build
+	@CC='$(CC)' tests/setup --missing build
+have-static:
+	@tests/setup --missing static
 
 .PHONY: static
 static: $(BUILD)/static/cprof-attach
@@ -73,20 +84,21 @@ static: $(BUILD)/static/cprof-attach
 .PHONY: install
 install: $(BUILD)/cprof-attach
 	install -D -m 755 $(BUILD)/cprof-attach $(DESTDIR)$(PREFIX)/bin/cprof-attach
-	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/cprof-attach/README.md
+	install -d $(DESTDIR)$(PREFIX)/share/doc/cprof-attach
+	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/cprof-attach
 
 # ---- seeing and testing it ----
 
 .PHONY: demo
 demo:
 	@tests/setup demo
-	@$(MAKE) --no-print-directory all $(BUILD)/targets/demo
+	$(SUBMAKE) all $(BUILD)/targets/demo
 	@tests/demo $(BUILD)
 
 .PHONY: check
 check:
 	@tests/setup check
-	@$(MAKE) --no-print-directory all static unit-tests fuzz-corpus-runners targets
+	$(SUBMAKE) all static unit-tests fuzz-corpus-runners targets
 	@$(PYTHON) tests/run-all $(BUILD)
 
 # What one can run alone while working; they need `make check`'s packages.
@@ -106,34 +118,40 @@ $(BUILD)/tests/unit/%.o: $(GENERATED)
 .PHONY: asan
 asan:
 	@tests/setup check
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPTIMIZE='-O1 -g -fno-omit-frame-pointer' HARDEN= \
-		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' all unit-tests targets
-	@ASAN_OPTIONS=detect_leaks=0 $(PYTHON) tests/run-all $(BUILD)/asan unit e2e
+	$(SUBMAKE) BUILD=$(BUILD)/asan OPTIMIZE='-O1 -g -fno-omit-frame-pointer' HARDEN= HARDEN_LINK= \
+		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' all unit-tests fuzz-corpus-runners targets
+	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(PYTHON) tests/run-all $(BUILD)/asan unit fuzz e2e
 
 .PHONY: bench
 bench:
-	@tests/setup check
-	@$(MAKE) --no-print-directory all targets
+	@tests/setup bench
+	$(SUBMAKE) all targets
 	@$(PYTHON) tests/bench/bench.py $(BUILD)
 
 # ---- fuzzing: each parser of hostile bytes ----
 
 FUZZ_SECONDS ?= 30
-.PHONY: fuzz fuzz-corpus-runners
+FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
+.PHONY: fuzz fuzzers
 fuzz:
 	@tests/setup lint
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzzing CC=clang HARDEN= SANITIZE=-fsanitize=fuzzer-no-link,address,undefined fuzzers
-	@for f in $(notdir $(FUZZERS)); do mkdir -p $(BUILD)/fuzzing/corpus/$$f && \
-		$(BUILD)/fuzzing/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -timeout=10 $(BUILD)/fuzzing/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+	$(SUBMAKE) BUILD=$(BUILD)/fuzzing CC=clang HARDEN= HARDEN_LINK= SANITIZE='-fsanitize=fuzzer-no-link $(FUZZ_FLAGS)' fuzzers
+	@set -e; for f in $(notdir $(FUZZERS)); do \
+		mkdir -p $(BUILD)/fuzzing/corpus/$$f; \
+		$(BUILD)/fuzzing/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -timeout=10 \
+			-artifact_prefix=$(BUILD)/fuzzing/$$f- $(BUILD)/fuzzing/corpus/$$f tests/fuzz/corpus/$$f; \
+	done
 
-.PHONY: fuzzers
 fuzzers: $(FUZZERS)
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(ALL_LIBS)
+	$(CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(ALL_LIBS)
 
 # The same targets without libFuzzer: each file of the corpus once, in `make check`.
-fuzz-corpus-runners: $(patsubst $(BUILD)/fuzz/%,$(BUILD)/fuzz-once/%,$(FUZZERS))
+.PHONY: fuzz-corpus fuzz-corpus-runners
+fuzz-corpus: fuzz-corpus-runners
+	@$(PYTHON) tests/run-all $(BUILD) fuzz
+fuzz-corpus-runners: $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/fuzz-once/%)
 $(BUILD)/fuzz-once/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/once.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $^ $(ALL_LIBS)
@@ -141,24 +159,34 @@ $(BUILD)/tests/fuzz/%.o: $(GENERATED)
 
 # ---- style ----
 
-.PHONY: fmt lint
+.PHONY: fmt lint lint-files
 fmt:
 	clang-format -i $(STYLED)
 
-lint: $(GENERATED)
+lint:
 	@tests/setup lint
+	$(SUBMAKE) --keep-going lint-files
+
+# clang-tidy takes longest: one process for each file, so that they run side by side.
+lint-files: lint-format lint-layers lint-cppcheck $(SOURCES:%=tidy/%)
+.PHONY: lint-format lint-layers lint-cppcheck $(SOURCES:%=tidy/%)
+lint-format:
 	clang-format --dry-run -Werror $(STYLED)
+lint-layers:
 	tests/lint-layers
+lint-cppcheck: $(GENERATED)
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,performance,portability \
-		--suppress=missingIncludeSystem --suppress=checkersReport -D_GNU_SOURCE -I. -I$(BUILD)/gen $(SOURCES)
-	clang-tidy --quiet $(SOURCES) -- -std=c17 -D_GNU_SOURCE -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES))
+		--suppress=missingIncludeSystem --suppress=preprocessorErrorDirective --suppress=ctuuninitvar -D_GNU_SOURCE -I. $(SOURCES)
+$(SOURCES:%=tidy/%): tidy/%: $(GENERATED)
+	@echo clang-tidy $*
+	@clang-tidy --quiet $* -- -std=c17 -D_GNU_SOURCE -DCPROF_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES))
 
 .PHONY: clean help
 clean:
 	rm -rf $(BUILD)
 
 help:
-	@sed -n 's/^| `make\(.*\)` | \(.*\) |$$/make\1: \2/p' README.md
+	@sed -n '/^| `make/ { s/^| //; s/ |$$//; s/ | /: /; s/`//g; p }' README.md
 
 .SECONDARY:
--include $(OBJECTS:.o=.d) $(UNIT_TESTS:$(BUILD)/unit/%=$(BUILD)/tests/unit/%.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/fuzz/*.d)

@@ -71,8 +71,8 @@ static void add_stacks(struct report *report, const struct sampler_result *resul
 			n += snprintf(line + n, sizeof line - (size_t)n, "; %" PRIu64 " %s",
 				result->stacks[why], stop_name((enum stop)why));
 	if (result->guessed > 0 && n < (int)sizeof line)
-		n += snprintf(line + n, sizeof line - (size_t)n,
-			"; %" PRIu64 " of the complete ones partly guessed", result->guessed);
+		snprintf(line + n, sizeof line - (size_t)n, "; %" PRIu64 " of the complete ones partly guessed",
+			result->guessed);
 	add(report, "%s)", line);
 }
 

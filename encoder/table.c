@@ -45,18 +45,18 @@ static int grow_slots(struct table *table)
 {
 	if (table->n_slots > 0 && table->n < table->n_slots / 2)
 		return 0;
-	struct table larger = *table;
-	larger.n_slots = table->n_slots > 0 ? table->n_slots * 2 : 256;
-	larger.slots = calloc(larger.n_slots, sizeof *larger.slots);
-	if (larger.slots == NULL)
+	size_t n_slots = table->n_slots > 0 ? table->n_slots * 2 : 256;
+	uint32_t *slots = calloc(n_slots, sizeof *slots);
+	if (slots == NULL)
 		return -1;
+	free(table->slots);
+	table->slots = slots;
+	table->n_slots = n_slots;
 	for (uint32_t i = 0; i < table->n; i++) {
 		size_t len;
 		const void *key = table_key(table, i, &len);
-		larger.slots[find_slot(&larger, key, len)] = i + 1;
+		slots[find_slot(table, key, len)] = i + 1;
 	}
-	free(table->slots);
-	*table = larger;
 	return 0;
 }
 

@@ -19,7 +19,7 @@ struct table {
 	size_t n_slots; /* a power of two */
 };
 
-enum { TABLE_NONE = UINT32_MAX };
+#define TABLE_NONE UINT32_MAX
 
 /* A table starts zeroed. The number of `key`, added if new; TABLE_NONE when memory is out (nothing is added).
  */

@@ -202,8 +202,11 @@ static void parse_cie(const struct scan *scan, size_t offset, struct cie *cie)
 	bytes_skip(&b, len + 1);
 	if (b.failed)
 		return;
-	if (version == 4 && (bytes_u8(&b) != sizeof(uint64_t) || bytes_u8(&b) != 0))
-		return;
+	if (version == 4) {
+		uint8_t address_size = bytes_u8(&b), segment_size = bytes_u8(&b);
+		if (address_size != sizeof(uint64_t) || segment_size != 0)
+			return;
+	}
 	cie->code_align = bytes_uleb(&b);
 	cie->data_align = bytes_sleb(&b);
 	cie->return_register = version == 1 ? bytes_u8(&b) : bytes_uleb(&b);
