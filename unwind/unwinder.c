@@ -452,13 +452,14 @@ static bool push_frame(struct walk *walk, uint32_t mapping)
 		return false;
 	}
 	if (walk->n == unwinder->cap) {
-		struct frame *larger = realloc(unwinder->frames, 2 * unwinder->cap * sizeof *larger);
+		size_t cap = 2 * unwinder->cap + 1;
+		struct frame *larger = realloc(unwinder->frames, cap * sizeof *larger);
 		if (larger == NULL) {
 			walk->why = STOP_BUDGET;
 			return false;
 		}
 		unwinder->frames = larger;
-		unwinder->cap *= 2;
+		unwinder->cap = cap;
 	}
 	unwinder->frames[walk->n++] = (struct frame){walk->regs.r[AMD64_RIP], mapping, walk->is_return};
 	return true;
