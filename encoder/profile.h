@@ -45,8 +45,8 @@ int profile_symbolize(struct profile *profile, const struct space *space, struct
 const struct profile_module *profile_modules(const struct profile *profile, size_t *n);
 
 /* Flat sums by function, largest first: fills up to `n` of top[], returns how many. Names are owned by the
- * profile, until something is added. Made-up root frames count under their own name; a leaf without a function
- * is named by its module and address. */
+ * profile, until something is added. Made-up root frames count under their own name; those of a module that
+ * has none count together under "[module]". */
 struct profile_top {
 	const char *function;
 	int64_t ns, count;

@@ -199,13 +199,13 @@ static uint32_t leaf_name(struct profile *profile, uint32_t location)
 		if (function->name != 0)
 			return function->name;
 	}
+	/* As pprof shows it: one line for all of a module that has no names. */
 	char name[4096 + 32];
 	const struct mapping *mapping =
 		profile->space != NULL ? space_mapping(profile->space, key->mapping) : NULL;
-	const char *path = mapping != NULL && mapping->path[0] != '\0' ? mapping->path : "[no file]",
+	const char *path = mapping != NULL && mapping->path[0] != '\0' ? mapping->path : "no file",
 		   *slash = strrchr(path, '/');
-	snprintf(name, sizeof name, "%s 0x%llx", slash != NULL ? slash + 1 : path,
-		(unsigned long long)key->address);
+	snprintf(name, sizeof name, "[%s]", slash != NULL ? slash + 1 : path);
 	return profile_intern(profile, name);
 }
 
