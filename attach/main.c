@@ -9,6 +9,7 @@
 #include "encoder/pprof.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -173,12 +174,32 @@ static int check_tids(const struct run *run, struct error *err)
 	return 0;
 }
 
+/* Three descriptors are kept open for each thread of the target, as many as are allowed. The table of
+ * descriptors grows now, while we have a single thread: later every growth would wait for all CPUs
+ * (synchronize_rcu in the kernel's expand_fdtable), and ticks would be late. */
+static void make_room_for_files(const struct target *target)
+{
+	struct rlimit limit;
+	int threads = target_thread_count(target);
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || threads < 0)
+		return;
+	rlim_t wanted = 6 * (rlim_t)threads + 1024;
+	int highest = fcntl(
+		target->task_fd, F_DUPFD_CLOEXEC, (int)(wanted < limit.rlim_max ? wanted : limit.rlim_max - 1));
+	if (highest >= 0)
+		close(highest);
+}
+
 static int prepare(struct run *run, struct error *err)
 {
 	char path[PATH_MAX];
 	const struct options *options = &run->options;
 	if (target_open(options->pid, &run->target, err) != 0 || check_tids(run, err) != 0)
 		return -1;
+	make_room_for_files(&run->target);
 	if (output_expand(options->output, run->target.pid, run->target.name, time(NULL), path, err) != 0 ||
 		output_open(path, &run->output, err) != 0)
 		return -1;
@@ -221,16 +242,6 @@ static void set_signals(void)
 	signal(SIGPIPE, SIG_IGN); /* write(2) then says EPIPE, and we say what it means */
 }
 
-/* Three descriptors are kept open for each thread of the target. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int profile_process(struct run *run)
 {
 	struct error err;
@@ -268,7 +279,6 @@ int main(int argc, char **argv)
 		puts("cprof-attach " CPROF_VERSION);
 	} else {
 		set_signals();
-		raise_file_limit();
 		code = profile_process(run);
 	}
 	release(run);
