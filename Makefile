@@ -114,13 +114,12 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(LIBRARY)
 	$(CC) $(SANITIZE) -o $@ $^ -lcmocka $(ALL_LIBS)
 $(BUILD)/tests/unit/%.o: $(GENERATED)
 
-# LeakSanitizer cannot work where ptrace is in use.
 .PHONY: asan
 asan:
 	@tests/setup check
 	$(SUBMAKE) BUILD=$(BUILD)/asan OPTIMIZE='-O1 -g -fno-omit-frame-pointer' HARDEN= HARDEN_LINK= \
 		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' all unit-tests fuzz-corpus-runners targets
-	@ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 $(PYTHON) tests/run-all $(BUILD)/asan unit fuzz e2e
+	@UBSAN_OPTIONS=print_stacktrace=1 $(PYTHON) tests/run-all $(BUILD)/asan unit fuzz e2e
 
 .PHONY: bench
 bench:

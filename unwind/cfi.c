@@ -47,7 +47,7 @@ struct scan {
 	bool debug;
 	cfi_sink *sink;
 	void *context;
-	uint64_t work; /* bytes of CIEs read so far: see take_cie */
+	uint64_t work; /* bytes of CIEs read and run so far: see scan_fde */
 };
 
 struct cie {
@@ -200,7 +200,8 @@ static void parse_cie(const struct scan *scan, size_t offset, struct cie *cie)
 	const char *augmentation = (const char *)b.p;
 	size_t len = strnlen(augmentation, b.left);
 	bytes_skip(&b, len + 1);
-	if (b.failed)
+	/* Compilers write up to four letters: "zPLR". */
+	if (b.failed || len > 16)
 		return;
 	if (version == 4) {
 		uint8_t address_size = bytes_u8(&b), segment_size = bytes_u8(&b);
@@ -503,7 +504,9 @@ static void scan_fde(struct scan *scan, size_t offset, size_t cie_offset, struct
 		parse_cie(scan, cie_offset, cie);
 		scan->work += 64;
 	}
-	if (!cie->valid)
+	/* Its program runs for each of its FDEs: a long one under many is slow on purpose, too. */
+	scan->work += cie->program.left;
+	if (!cie->valid || scan->work > 4 * (uint64_t)scan->len)
 		return;
 	struct fde fde = {.vaddr = scan->vaddr + offset};
 	fde.start = take_pointer(scan, &b, cie->pointer_encoding);

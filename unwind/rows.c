@@ -184,7 +184,9 @@ static bool find_eh_frame(const struct image *image, struct section *out)
 	uint8_t byte;
 	if (image_read(image, offset, &byte, 1) != 1)
 		return false;
-	uint64_t size = offset < header.offset ? header.offset - offset : SECTION_MAX;
+	size_t file_size;
+	image_bytes(image, &file_size);
+	uint64_t size = offset < header.offset ? header.offset - offset : file_size - offset;
 	*out = (struct section){header.vaddr + 4 + (uint64_t)(int64_t)distance, offset, size, 0, SHT_PROGBITS};
 	return true;
 }

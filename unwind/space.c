@@ -133,7 +133,7 @@ static uint32_t add_mapping(struct space *space, const struct map *map)
 /* pprof takes the first mapping for the main binary: it gets id 0, whatever lies below it. */
 static const struct map *main_map(const struct space *space, const struct maps *maps)
 {
-	for (size_t i = 0; space->n == 0 && i < maps->n; i++)
+	for (size_t i = 0; space->n == 0 && space->main_path[0] != '\0' && i < maps->n; i++)
 		if (maps->v[i].exec && strcmp(maps->v[i].path, space->main_path) == 0)
 			return &maps->v[i];
 	return NULL;

@@ -50,3 +50,8 @@ $(TARGETS_DIR)/i386_pause: tests/targets/i386_pause.S
 
 $(TARGETS_DIR)/go_busy: tests/targets/go_busy.go
 	$(TARGETS_GO) build -o $@ $<
+
+# What `make bench` measures with.
+$(TARGETS_DIR)/spin: tests/bench/spin.c tests/targets/targets.mk | $(TARGETS_DIR)
+	$(TARGETS_CC) -std=gnu17 -O2 -g $(TARGETS_WARN) -o $@ $< -pthread
+targets: $(TARGETS_DIR)/spin
