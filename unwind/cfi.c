@@ -4,6 +4,7 @@
 
 enum {
 	REMEMBER_MAX = 16, /* compilers nest these once or twice */
+	EXPRESSION_STACK_MAX = 32,
 	DW_CFA_advance_loc = 0x40,
 	DW_CFA_offset = 0x80,
 	DW_CFA_restore = 0xc0,
@@ -47,11 +48,12 @@ struct scan {
 	bool debug;
 	cfi_sink *sink;
 	void *context;
-	uint64_t work; /* bytes of CIEs read and run so far: see scan_fde */
+	uint64_t work; /* bytes of CIEs read and run so far: see may_work */
 };
 
 struct cie {
 	size_t offset; /* of the parsed one, SIZE_MAX: none */
+	size_t size; /* bytes of its entry */
 	bool valid, has_augmentation, is_signal;
 	uint8_t pointer_encoding;
 	uint64_t code_align;
@@ -60,8 +62,8 @@ struct cie {
 	struct bytes program;
 };
 
-/* A register's rule. Only rbp and the return address are followed: all others are not needed to walk (psABI
- * AMD64, 3.2.1). */
+/* A register's rule. Only rbp, rbx and the return address are followed: from no other register do frames of
+ * compiled code, or of the C library's assembler, find their CFA after a call. */
 enum rule { RULE_SAME, RULE_OFFSET, RULE_UNDEFINED, RULE_OTHER };
 
 struct register_rule {
@@ -73,7 +75,7 @@ struct state {
 	uint64_t cfa_register;
 	int64_t cfa_offset;
 	bool cfa_is_expression;
-	struct register_rule rbp, ra;
+	struct register_rule rbp, rbx, ra;
 };
 
 struct program {
@@ -193,6 +195,7 @@ static void parse_cie(const struct scan *scan, size_t offset, struct cie *cie)
 	bool wide;
 	*cie = (struct cie){.offset = offset};
 	struct bytes b = entry_at(scan, offset, &id_at, &next, &wide);
+	cie->size = sizeof(uint32_t) + (b.failed ? 0 : b.left);
 	uint64_t id = take_id(scan, &b, wide);
 	uint8_t version = bytes_u8(&b);
 	if (b.failed || !is_cie_id(scan, id, wide) || (version != 1 && version != 3 && version != 4))
@@ -227,6 +230,27 @@ static bool fits(int64_t value, int64_t limit)
 	return value >= -limit && value <= limit;
 }
 
+/* Can a row say where the caller's value of this register is? */
+static bool is_simple(const struct register_rule *r)
+{
+	return r->rule == RULE_SAME || r->rule == RULE_UNDEFINED ||
+	       (r->rule == RULE_OFFSET && r->offset != 0 && fits(r->offset, INT16_MAX));
+}
+
+static enum row_kind kind_of_cfa(uint64_t number)
+{
+	switch (number) {
+	case AMD64_RSP:
+		return ROW_RSP;
+	case AMD64_RBP:
+		return ROW_RBP;
+	case AMD64_RBX:
+		return ROW_RBX;
+	default:
+		return ROW_EXPRESSION;
+	}
+}
+
 /* The state as a row. */
 static struct row row_of(const struct program *program)
 {
@@ -240,19 +264,18 @@ static struct row row_of(const struct program *program)
 		row.kind = ROW_SIGNAL;
 		return row;
 	}
-	bool simple =
-		!s->cfa_is_expression && s->ra.rule == RULE_OFFSET && s->ra.offset == -8 &&
-		fits(s->cfa_offset, INT32_MAX) &&
-		(s->rbp.rule == RULE_SAME || s->rbp.rule == RULE_UNDEFINED ||
-			(s->rbp.rule == RULE_OFFSET && s->rbp.offset != 0 && fits(s->rbp.offset, INT16_MAX)));
-	if (!simple || (s->cfa_register != AMD64_RSP && s->cfa_register != AMD64_RBP)) {
+	bool simple = !s->cfa_is_expression && s->ra.rule == RULE_OFFSET && s->ra.offset == -8 &&
+		      fits(s->cfa_offset, INT32_MAX) && is_simple(&s->rbp) && is_simple(&s->rbx);
+	enum row_kind kind = kind_of_cfa(s->cfa_register);
+	if (!simple || kind == ROW_EXPRESSION) {
 		if (program->harmful || s->cfa_register >= AMD64_COUNT)
 			row.kind = ROW_NONE;
 		return row;
 	}
-	row.kind = s->cfa_register == AMD64_RSP ? ROW_RSP : ROW_RBP;
+	row.kind = (uint8_t)kind;
 	row.cfa = (int32_t)s->cfa_offset;
 	row.rbp = s->rbp.rule == RULE_OFFSET ? (int16_t)s->rbp.offset : 0;
+	row.rbx = s->rbx.rule == RULE_OFFSET ? (int16_t)s->rbx.offset : 0;
 	return row;
 }
 
@@ -274,7 +297,16 @@ static void advance(struct program *program, uint64_t pc)
 
 static struct register_rule *rule_of(struct state *state, uint64_t number)
 {
-	return number == AMD64_RBP ? &state->rbp : number == AMD64_RIP ? &state->ra : NULL;
+	switch (number) {
+	case AMD64_RBP:
+		return &state->rbp;
+	case AMD64_RBX:
+		return &state->rbx;
+	case AMD64_RIP:
+		return &state->ra;
+	default:
+		return NULL;
+	}
 }
 
 static void set_rule(struct program *program, uint64_t number, enum rule rule, int64_t offset)
@@ -322,12 +354,36 @@ static void restore(struct program *program, struct bytes *b)
 		program->now = program->remembered[--program->depth];
 }
 
+/* What an operator takes from the stack and puts there (DWARF 5, 2.5.1); those that are refused anyhow count as
+ * harmless. */
+static void stack_effect(uint8_t op, int *needs, int *gives)
+{
+	*needs = 0;
+	*gives = 1;
+	if (op == 0x12 || op == 0x14 || op == 0x16 || op == 0x17) { /* dup, over, swap, rot */
+		*needs = op == 0x12 ? 1 : op == 0x17 ? 3 : 2;
+		*gives = op == 0x12 ? 2 : op == 0x14 ? 3 : *needs;
+	} else if (op == 0x13) { /* drop */
+		*needs = 1;
+		*gives = 0;
+	} else if (op == 0x06 || op == 0x19 || op == 0x1f || op == 0x20 || op == 0x23) {
+		*needs = 1; /* deref, abs, neg, not, plus_uconst */
+	} else if (op >= 0x1a && op <= 0x2e) {
+		*needs = 2; /* arithmetic and comparisons */
+	}
+}
+
 /* libunwind, which evaluates expressions, trusts them: a backward branch hangs it, a division kills it, a huge
  * register number makes it write beyond its tables. Only harmless operators may reach it (DWARF 5, 7.7.1). */
-static bool expression_is_harmless(struct bytes b)
+static bool expression_is_harmless(struct bytes b, int depth)
 {
 	while (b.left > 0 && !b.failed) {
 		uint8_t op = bytes_u8(&b);
+		int needs, gives;
+		stack_effect(op, &needs, &gives);
+		if (depth < needs || depth - needs + gives > EXPRESSION_STACK_MAX)
+			return false;
+		depth += gives - needs;
 		bool plain = (op >= 0x30 && op <= 0x4f) || op == 0x06 || (op >= 0x12 && op <= 0x14) ||
 			     op == 0x16 || op == 0x17;
 		bool arithmetic = op == 0x19 || op == 0x1a || op == 0x1c || (op >= 0x1e && op <= 0x22) ||
@@ -343,15 +399,16 @@ static bool expression_is_harmless(struct bytes b)
 		else
 			return false;
 	}
-	return !b.failed;
+	return !b.failed && depth > 0;
 }
 
-static void skip_expression(struct program *program, struct bytes *b)
+/* `depth`: the values on the expression's stack when it begins. */
+static void skip_expression(struct program *program, struct bytes *b, int depth)
 {
 	uint64_t len = bytes_uleb(b);
 	struct bytes block = {b->p, len <= b->left ? (size_t)len : 0, false};
 	bytes_skip(b, len);
-	if (!expression_is_harmless(block))
+	if (!expression_is_harmless(block, depth))
 		program->harmful = true;
 }
 
@@ -399,7 +456,7 @@ static void run_rule(struct program *program, struct bytes *b, uint8_t op)
 		program->now.cfa_offset = scaled(program, (uint64_t)bytes_sleb(b));
 		break;
 	case DW_CFA_def_cfa_expression:
-		skip_expression(program, b);
+		skip_expression(program, b, 0);
 		program->now.cfa_is_expression = true;
 		break;
 	case DW_CFA_register:
@@ -417,7 +474,7 @@ static void run_rule(struct program *program, struct bytes *b, uint8_t op)
 	case DW_CFA_expression:
 	case DW_CFA_val_expression:
 		number = bytes_uleb(b);
-		skip_expression(program, b);
+		skip_expression(program, b, 1); /* the CFA */
 		set_rule(program, number, RULE_OTHER, 0);
 		break;
 	default: /* unknown: its operands' length is unknown, too */
@@ -469,11 +526,13 @@ static void run_one(struct program *program, struct bytes *b)
 	}
 }
 
-/* Runs until the program ends, or leaves its function: what follows would belong to nobody. */
-static void run(struct program *program, struct bytes b)
+/* Runs until the program ends, or leaves its function: what follows would belong to nobody. False when it is
+ * damaged. */
+static bool run(struct program *program, struct bytes b)
 {
 	while (b.left > 0 && !b.failed && program->pc < program->fde.end)
 		run_one(program, &b);
+	return !b.failed;
 }
 
 static void run_fde(const struct scan *scan, const struct cie *cie, const struct fde *fde, struct bytes body)
@@ -481,32 +540,39 @@ static void run_fde(const struct scan *scan, const struct cie *cie, const struct
 	struct program program = {.scan = scan, .cie = cie, .fde = *fde, .first_row = true};
 	/* The CIE's program sets the state at the start; it has no locations. */
 	program.pc = fde->start;
-	run(&program, cie->program);
+	bool sound = run(&program, cie->program);
 	program.initial = program.now;
 	program.pc = fde->start;
 	program.first_row = true;
-	run(&program, body);
-	if (program.pc < fde->end)
-		emit(&program);
 	struct row none = {.kind = ROW_NONE, .is_first = true};
+	/* Behind an unknown or damaged instruction nothing is known, and a wrong row is worse than none. */
+	sound = sound && run(&program, body);
+	if (program.pc < fde->end && sound)
+		emit(&program);
+	else if (program.pc < fde->end)
+		scan->sink(scan->context, fde, program.pc, &none);
 	scan->sink(scan->context, fde, fde->end, &none);
+}
+
+/* A file may name one huge CIE in each of a million FDEs: what is read of CIEs stays in proportion to the
+ * section. Compilers' CIEs have some 24 bytes, and their FDEs as many. */
+static bool may_work(const struct scan *scan)
+{
+	enum { TIMES = 8, SMALL = 1 << 16 };
+	return scan->work <= TIMES * (uint64_t)scan->len + SMALL;
 }
 
 static void scan_fde(struct scan *scan, size_t offset, size_t cie_offset, struct bytes b, struct cie *cie)
 {
 	if (cie_offset >= scan->len)
 		return;
-	if (cie->offset != cie_offset) {
-		/* FDEs of one CIE follow each other. A file in which they alternate is slow to read on purpose.
-		 */
-		if (scan->work > 4 * (uint64_t)scan->len)
-			return;
+	/* Its header is read again whenever it is not the last one's, and its program is run for each FDE. */
+	if (!may_work(scan))
+		return;
+	if (cie->offset != cie_offset)
 		parse_cie(scan, cie_offset, cie);
-		scan->work += 64;
-	}
-	/* Its program runs for each of its FDEs: a long one under many is slow on purpose, too. */
-	scan->work += cie->program.left;
-	if (!cie->valid || scan->work > 4 * (uint64_t)scan->len)
+	scan->work += cie->size;
+	if (!cie->valid)
 		return;
 	struct fde fde = {.vaddr = scan->vaddr + offset};
 	fde.start = take_pointer(scan, &b, cie->pointer_encoding);

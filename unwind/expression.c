@@ -25,8 +25,15 @@ struct access {
 	const struct expression_step *step;
 	const struct regs *regs;
 	int32_t pair[2];
-	unsigned budget;
+	unsigned budget; /* of this step */
+	bool failed;
 };
+
+static int fail(struct access *access)
+{
+	access->failed = true;
+	return -UNW_ENOINFO;
+}
 
 static int find_proc_info(
 	unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *info, int need_unwind_info, void *arg)
@@ -35,17 +42,19 @@ static int find_proc_info(
 	const struct expression_step *step = access->step;
 	uint64_t start = step->fde.start + step->bias;
 	if (ip < start || ip - start >= step->fde.end - step->fde.start)
-		return -UNW_ENOINFO;
+		return fail(access);
 	unw_dyn_info_t table = {.start_ip = start,
 		.end_ip = step->fde.end + step->bias,
 		.format = UNW_INFO_FORMAT_REMOTE_TABLE,
 		.u.rti = {.segbase = start, .table_data = table_address, .table_len = 1 /* in words */}};
 	int64_t distance = (int64_t)(step->fde.vaddr - step->fde.start);
 	if (distance < INT32_MIN || distance > INT32_MAX)
-		return -UNW_ENOINFO;
+		return fail(access);
 	access->pair[0] = 0;
 	access->pair[1] = (int32_t)distance;
-	return UNW_OBJ(dwarf_search_unwind_table)(space, ip, &table, info, need_unwind_info, arg);
+	int outcome = UNW_OBJ(dwarf_search_unwind_table)(space, ip, &table, info, need_unwind_info, arg);
+	access->failed |= outcome < 0;
+	return outcome;
 }
 
 static void put_unwind_info(unw_addr_space_t space, unw_proc_info_t *info, void *arg)
@@ -70,9 +79,12 @@ static int access_mem(unw_addr_space_t space, unw_word_t address, unw_word_t *va
 	struct access *access = arg;
 	const struct expression_step *step = access->step;
 	(void)space;
-	if (write || access->budget == 0)
+	if (write || access->budget == 0 || *step->budget == 0) {
+		access->failed = true;
 		return -UNW_EINVAL;
+	}
 	access->budget--;
+	(*step->budget)--;
 	if (address - table_address < sizeof access->pair) {
 		memcpy(value, access->pair, sizeof *value);
 		return 0;
@@ -84,13 +96,16 @@ static int access_mem(unw_addr_space_t space, unw_word_t address, unw_word_t *va
 	if (rows_read(step->rows, vaddr, value, sizeof *value) > 0 ||
 		image_read_vaddr(step->image, vaddr, value, sizeof *value) > 0)
 		return 0;
+	access->failed = true;
 	return -UNW_EINVAL;
 }
 
 static int access_reg(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int write, void *arg)
 {
-	const struct access *access = arg;
+	struct access *access = arg;
 	(void)space;
+	access->failed |=
+		!write && number >= 0 && number < AMD64_COUNT && (access->regs->known >> number & 1) == 0;
 	if (write || number < 0 || number >= AMD64_COUNT || (access->regs->known >> number & 1) == 0)
 		return -UNW_EBADREG;
 	*value = access->regs->r[number];
@@ -157,19 +172,21 @@ void expression_free(struct expression *expression)
 
 bool expression_apply(struct expression *expression, const struct expression_step *step, struct regs *regs)
 {
-	struct access access = {.step = step, .regs = regs, .budget = ACCESS_BUDGET};
+	struct access access = {.step = step, .regs = regs, .budget = ACCESS_BUDGET, .failed = false};
 	unw_cursor_t cursor;
-	unw_word_t ip, sp, bp;
+	unw_word_t ip, sp;
+	/* Where the unwind information leads nowhere, unw_step follows rbp instead, and says so to nobody. */
 	if (unw_init_remote(&cursor, expression->space, &access) != 0 || unw_step(&cursor) <= 0 ||
-		unw_get_reg(&cursor, UNW_REG_IP, &ip) != 0 || unw_get_reg(&cursor, UNW_REG_SP, &sp) != 0)
+		access.failed || unw_get_reg(&cursor, UNW_REG_IP, &ip) != 0 ||
+		unw_get_reg(&cursor, UNW_REG_SP, &sp) != 0)
 		return false;
 	struct regs caller = {.known = 1u << AMD64_RIP | 1u << AMD64_RSP};
 	caller.r[AMD64_RIP] = ip;
 	caller.r[AMD64_RSP] = sp;
-	if (unw_get_reg(&cursor, UNW_X86_64_RBP, &bp) == 0) {
-		caller.r[AMD64_RBP] = bp;
-		caller.known |= 1u << AMD64_RBP;
-	}
+	static const enum amd64_reg kept[] = {AMD64_RBP, AMD64_RBX};
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		if (unw_get_reg(&cursor, (int)kept[i], &caller.r[kept[i]]) == 0)
+			caller.known |= 1u << kept[i];
 	*regs = caller;
 	return true;
 }

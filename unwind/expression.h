@@ -19,6 +19,7 @@ struct expression_step {
 	uint64_t bias; /* target address - link-time address, of this module */
 	const struct image *image;
 	const struct snapshot *snapshot;
+	unsigned *budget; /* of words read, for the whole walk */
 };
 
 /* Replaces *regs (rip, rsp, rbp and what else is known) by the caller's. Returns false when libunwind could

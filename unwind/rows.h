@@ -10,6 +10,7 @@ enum row_kind {
 	ROW_NONE, /* no information */
 	ROW_RSP, /* CFA = rsp + cfa */
 	ROW_RBP, /* CFA = rbp + cfa */
+	ROW_RBX, /* CFA = rbx + cfa: the dynamic linker's trampolines, which realign their stack */
 	ROW_ROOT, /* the return address is undefined: the thread's first function */
 	ROW_SIGNAL, /* a signal's return trampoline: the kernel's signal frame is at rsp */
 	ROW_EXPRESSION, /* anything else: a DWARF expression, or another register; cfa is an index for
@@ -20,7 +21,7 @@ enum row_kind {
 struct row {
 	uint32_t start;
 	int32_t cfa;
-	int16_t rbp; /* the caller's rbp is at CFA + rbp; 0: it is unchanged */
+	int16_t rbp, rbx; /* the caller's rbp is at CFA + rbp; 0: it is unchanged; rbx alike */
 	uint8_t kind; /* enum row_kind */
 	uint8_t is_first; /* the first row of its function */
 };

@@ -9,6 +9,7 @@ enum {
 	FRAMES_MAX = 65536,
 	RECOVER_WORDS = 8192, /* of stack searched for a lost rbp */
 	TRIALS_MAX = 16,
+	WORDS_MAX = 1 << 18, /* for expressions; some 10 ms */
 };
 
 /* The tables of one image. */
@@ -39,6 +40,7 @@ struct walk {
 	bool is_trial; /* of a guessed rbp */
 	size_t n;
 	enum stop why;
+	unsigned words; /* left for expressions to read */
 };
 
 /* Where a pc lies. */
@@ -187,38 +189,44 @@ static void set_reg(struct walk *walk, enum amd64_reg reg, uint64_t value)
 	walk->regs.known |= 1u << reg;
 }
 
+static bool is_known(const struct walk *walk, enum amd64_reg reg)
+{
+	return (walk->regs.known >> reg & 1) != 0;
+}
+
 /* ---- guesses, where there is no unwind information ---- */
 
 /* Does the instruction before `address` call? (Intel SDM, CALL: E8 rel32; FF /2 with every addressing form.)
  * Code without a file cannot be looked at: being executable must do. */
+static size_t indirect_call_size(const uint8_t *code)
+{
+	uint8_t modrm = code[1], mod = modrm >> 6, rm = modrm & 7;
+	if (code[0] != 0xff || (modrm >> 3 & 7) != 2)
+		return 0;
+	bool has_sib = mod != 3 && rm == 4;
+	bool no_base = mod == 0 && (has_sib ? (code[2] & 7) == 5 : rm == 5);
+	return 2 + has_sib + (mod == 1 ? 1 : 0) + (mod == 2 || no_base ? 4 : 0);
+}
+
 static bool follows_call(struct unwinder *unwinder, uint64_t address)
 {
+	enum { LONGEST = 7 };
 	struct place place;
 	uint32_t id;
-	uint8_t code[7];
+	uint8_t code[LONGEST + 1] = {0};
 	if (!find_place(unwinder, address - 1, &place, &id))
 		return false;
 	if (place.module == NULL)
 		return true;
-	uint64_t vaddr = address - place.bias;
 	if (place.bias == 0 && place.vaddr == 0)
+		return false; /* no segment has it */
+	if (image_read_vaddr(place.module->image, address - place.bias - LONGEST, code, LONGEST) != LONGEST)
 		return false;
-	if (image_read_vaddr(place.module->image, vaddr - sizeof code, code, sizeof code) != sizeof code)
-		return false;
-	if (code[2] == 0xe8)
+	if (code[LONGEST - 5] == 0xe8)
 		return true;
-	for (size_t at = 0; at + 2 <= sizeof code; at++) {
-		size_t len = sizeof code - at;
-		uint8_t modrm = code[at + 1], mod = modrm >> 6, rm = modrm & 7;
-		if (code[at] != 0xff || (modrm >> 3 & 7) != 2)
-			continue;
-		size_t expected = 2 + (mod != 3 && rm == 4) +
-				  (mod == 1				      ? 1
-					  : mod == 2 || (mod == 0 && rm == 5) ? 4
-									      : 0);
-		if (expected == len)
+	for (size_t size = 2; size <= LONGEST; size++)
+		if (indirect_call_size(code + LONGEST - size) == size)
 			return true;
-	}
 	return false;
 }
 
@@ -237,7 +245,7 @@ static bool guess_leaf(struct walk *walk)
 static bool guess_frame_pointer(struct walk *walk)
 {
 	uint64_t bp = walk->regs.r[AMD64_RBP], saved, ra;
-	if ((walk->regs.known >> AMD64_RBP & 1) == 0 || bp < walk->regs.r[AMD64_RSP] || bp % 8 != 0 ||
+	if (!is_known(walk, AMD64_RBP) || bp < walk->regs.r[AMD64_RSP] || bp % 8 != 0 ||
 		!memory_word(walk->snapshot, bp, &saved) || !memory_word(walk->snapshot, bp + 8, &ra) ||
 		!follows_call(walk->unwinder, ra))
 		return false;
@@ -247,9 +255,21 @@ static bool guess_frame_pointer(struct walk *walk)
 	return true;
 }
 
+/* Does the word on top of the stack point into a function with unwind information? An assembler leaf, or a
+ * stub, does not touch rbp: it belongs to the caller, and to follow it would lose that caller. Code that keeps
+ * frame pointers mostly has callers of its own kind. */
+static bool is_in_known_code(const struct walk *walk)
+{
+	struct place place;
+	uint32_t id;
+	uint64_t ra;
+	return memory_word(walk->snapshot, walk->regs.r[AMD64_RSP], &ra) &&
+	       find_place(walk->unwinder, ra - 1, &place, &id) && place.row != NULL;
+}
+
 static bool guess_caller(struct walk *walk)
 {
-	if (!guess_frame_pointer(walk) && !guess_leaf(walk)) {
+	if (!(is_in_known_code(walk) && guess_leaf(walk)) && !guess_frame_pointer(walk) && !guess_leaf(walk)) {
 		walk->why = STOP_NO_INFO;
 		return false;
 	}
@@ -306,23 +326,33 @@ static bool is_newborn(const struct walk *walk, const struct place *place)
 	       memcmp(there, code, sizeof code) == 0;
 }
 
-/* The caller's frame begins at `cfa`, which must lie above this one's. */
-static bool step_to_cfa(struct walk *walk, uint64_t cfa, int16_t rbp)
+/* The caller's value of a register that the row says lies at `cfa + offset`; 0: it is unchanged. */
+static bool restore_reg(struct walk *walk, enum amd64_reg reg, uint64_t cfa, int16_t offset)
 {
-	uint64_t ra, bp;
+	uint64_t value;
+	/* Below the stack pointer: an epilogue has popped it already, and compilers need not say so (gcc does
+	 * not at -O0). */
+	if (offset == 0 || cfa + (uint64_t)(int64_t)offset < walk->regs.r[AMD64_RSP])
+		return true;
+	if (!read_word(walk, cfa + (uint64_t)(int64_t)offset, &value))
+		return false;
+	set_reg(walk, reg, value);
+	return true;
+}
+
+/* The caller's frame begins at `cfa`, which must lie above this one's. */
+static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct row *row)
+{
+	uint64_t ra, cfa = walk->regs.r[from] + (uint64_t)(int64_t)row->cfa;
 	if (cfa <= walk->regs.r[AMD64_RSP] || cfa % 8 != 0) {
 		walk->why = STOP_BAD_FRAME;
 		return false;
 	}
-	if (!read_word(walk, cfa - 8, &ra))
+	if (!read_word(walk, cfa - 8, &ra) || !restore_reg(walk, AMD64_RBP, cfa, row->rbp) ||
+		!restore_reg(walk, AMD64_RBX, cfa, row->rbx))
 		return false;
-	if (rbp != 0) {
-		if (!read_word(walk, cfa + (uint64_t)(int64_t)rbp, &bp))
-			return false;
-		set_reg(walk, AMD64_RBP, bp);
-	}
 	/* Other registers are not followed. */
-	walk->regs.known &= 1u << AMD64_RIP | 1u << AMD64_RSP | 1u << AMD64_RBP;
+	walk->regs.known &= 1u << AMD64_RIP | 1u << AMD64_RSP | 1u << AMD64_RBP | 1u << AMD64_RBX;
 	set_reg(walk, AMD64_RIP, ra);
 	set_reg(walk, AMD64_RSP, cfa);
 	walk->is_return = true;
@@ -334,12 +364,14 @@ static bool step_expression(struct walk *walk, const struct place *place)
 	struct expression_step step = {.rows = place->rows,
 		.bias = place->bias,
 		.image = place->module->image,
-		.snapshot = walk->snapshot};
+		.snapshot = walk->snapshot,
+		.budget = &walk->words};
 	uint64_t sp = walk->regs.r[AMD64_RSP];
+	bool lacks_rbp = !is_known(walk, AMD64_RBP);
 	if (!rows_fde(place->rows, place->row, &step.fde) ||
 		!expression_apply(walk->unwinder->expression, &step, &walk->regs) ||
 		walk->regs.r[AMD64_RSP] <= sp) {
-		walk->why = STOP_BAD_FRAME;
+		walk->why = walk->words == 0 ? STOP_BUDGET : lacks_rbp ? STOP_NO_REGISTER : STOP_BAD_FRAME;
 		return false;
 	}
 	walk->is_return = true;
@@ -425,11 +457,17 @@ static bool step(struct walk *walk, const struct place *place)
 		return is_sigreturn(walk, place) ? step_signal(walk) : guess_caller(walk);
 	switch ((enum row_kind)row->kind) {
 	case ROW_RSP:
-		return step_to_cfa(walk, walk->regs.r[AMD64_RSP] + (uint64_t)(int64_t)row->cfa, row->rbp);
+		return step_to_cfa(walk, AMD64_RSP, row);
 	case ROW_RBP:
-		if ((walk->regs.known >> AMD64_RBP & 1) == 0 && !recover_rbp(walk, place))
+		if (!is_known(walk, AMD64_RBP) && !recover_rbp(walk, place))
 			return false;
-		return step_to_cfa(walk, walk->regs.r[AMD64_RBP] + (uint64_t)(int64_t)row->cfa, row->rbp);
+		return step_to_cfa(walk, AMD64_RBP, row);
+	case ROW_RBX:
+		if (!is_known(walk, AMD64_RBX)) {
+			walk->why = STOP_NO_REGISTER;
+			return false;
+		}
+		return step_to_cfa(walk, AMD64_RBX, row);
 	case ROW_SIGNAL:
 		return step_signal(walk);
 	case ROW_EXPRESSION:
@@ -479,7 +517,11 @@ static bool leave_nowhere(struct walk *walk)
 {
 	if (walk->n != 0 || !push_frame(walk, MAPPING_NONE))
 		return false;
-	return guess_leaf(walk) && (walk->guessed = true);
+	if (!guess_leaf(walk))
+		return false;
+	walk->guessed = true;
+	walk->is_return = true;
+	return true;
 }
 
 static void run_walk(struct walk *walk)
@@ -513,7 +555,8 @@ static void shorten(const struct unwinder *unwinder, struct stack *stack)
 
 void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out)
 {
-	struct walk walk = {.unwinder = unwinder, .snapshot = snapshot, .regs = snapshot->regs};
+	struct walk walk = {
+		.unwinder = unwinder, .snapshot = snapshot, .regs = snapshot->regs, .words = WORDS_MAX};
 	run_walk(&walk);
 	*out = (struct stack){.v = unwinder->frames,
 		.n = walk.n,
