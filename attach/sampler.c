@@ -316,6 +316,9 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 		taken->wall_ns = (int64_t)(s->tick_ns - entry->charged_wall_ns);
 		entry->charged_wall_ns = s->tick_ns;
 	}
+	/* After an exec by another thread than the leader, the leader's TID has that thread's account. */
+	if (stopped.run_ns < entry->charged_run_ns)
+		entry->charged_run_ns = stopped.run_ns;
 	taken->run_ns = (int64_t)(stopped.run_ns - entry->charged_run_ns);
 	entry->last = stopped;
 	entry->taken = true;
@@ -363,13 +366,27 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 		stop_is_over(s, entry);
 }
 
+/* A thread that was taken for gone, or has changed its identity, and lives: its files are opened anew, and
+ * nothing that was known of it holds. */
+static void revive(struct sampler *s, struct entry *entry)
+{
+	struct thread fresh;
+	if (thread_open(s->target, entry->thread.tid, &fresh) != 0)
+		return;
+	fresh.seized = entry->thread.seized;
+	thread_close(&entry->thread);
+	entry->thread = fresh;
+	entry->gone = entry->asleep = entry->taken = false;
+	entry->hint = (struct capture_hint){0};
+}
+
 /* exec: the thread that called it now has the leader's TID, and all others are gone (ptrace(2), "execve(2)
  * under ptrace"). */
 static void on_exec(struct sampler *s, struct entry *entry)
 {
 	stop_is_over(s, entry);
-	entry->taken = false;
-	entry->hint = (struct capture_hint){0};
+	entry->thread.seized = true;
+	revive(s, entry);
 	s->maps_ns = 0;
 	s->maps_stale = s->relist = true;
 	thread_continue(&entry->thread, 0);
@@ -383,6 +400,7 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 	switch (event->kind) {
 	case TARGET_GONE:
 		stop_is_over(s, entry);
+		entry->thread.seized = false;
 		entry->gone = s->relist = true;
 		break;
 	case TARGET_EXEC:
@@ -528,6 +546,10 @@ static void learn_thread(void *context, pid_t tid)
 	struct sampler *s = context;
 	struct entry *entry = threads_find(&s->threads, tid);
 	if (entry != NULL) {
+		/* A read that failed in the middle of an exec is no proof that the thread ended. */
+		char letter;
+		if (entry->gone && thread_state(&entry->thread, &letter) == 0 && letter != 'Z' && letter != 'X')
+			revive(s, entry);
 		entry->seen = s->listing;
 		return;
 	}

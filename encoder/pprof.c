@@ -242,14 +242,18 @@ static void add_label(struct label_list *list, int64_t key, uint32_t string, int
 
 static void write_sample(struct writer *writer, uint32_t number, uint64_t *ids)
 {
-	const uint32_t *locations;
-	const struct sample_key *key = profile_sample(writer->profile, number, &locations);
+	const uint32_t *pieces;
+	const struct sample_key *key = profile_sample(writer->profile, number, &pieces);
 	Perftools__Profiles__Sample message = PERFTOOLS__PROFILES__SAMPLE__INIT, *messages[1] = {&message};
 	int64_t values[2] = {writer->profile->sums[number].count, writer->profile->sums[number].ns};
 	struct label_list labels = {.n = 0};
 	PIECE(piece);
-	for (uint32_t i = 0; i < key->n; i++)
-		ids[i] = (uint64_t)locations[i] + 1;
+	for (uint32_t i = 0, at = 0; i < key->n_pieces; i++) {
+		size_t n;
+		const uint32_t *locations = profile_piece(writer->profile, pieces[i], &n);
+		for (size_t k = 0; k < n; k++)
+			ids[at++] = (uint64_t)locations[k] + 1;
+	}
 	add_label(&labels, extra(writer, EXTRA_THREAD), key->thread, 0);
 	add_label(&labels, extra(writer, EXTRA_STATE), key->state, 0);
 	add_label(&labels, extra(writer, EXTRA_SYSCALL), key->syscall, 0);
@@ -269,9 +273,9 @@ static void write_sample(struct writer *writer, uint32_t number, uint64_t *ids)
 static void write_samples(struct writer *writer)
 {
 	uint32_t deepest = 0;
-	const uint32_t *locations;
+	const uint32_t *pieces;
 	for (uint32_t i = 0; i < writer->profile->samples.n; i++) {
-		uint32_t n = profile_sample(writer->profile, i, &locations)->n;
+		uint32_t n = profile_sample(writer->profile, i, &pieces)->n;
 		deepest = n > deepest ? n : deepest;
 	}
 	uint64_t *ids = calloc((size_t)deepest + 1, sizeof *ids);
@@ -335,12 +339,14 @@ static void write_all(struct writer *writer, const struct pprof_times *times)
 int pprof_write(const struct profile *profile, const struct pprof_times *times, int fd, struct error *err)
 {
 	struct writer writer = {.profile = profile};
-	int copy = dup(fd);
+	int copy = dup(fd), failure = errno;
 	size_t n = profile->space != NULL ? space_count(profile->space) : 0;
 	writer.mapping_id = calloc(n + 1, sizeof *writer.mapping_id);
 	writer.file = copy >= 0 ? gzdopen(copy, "wb") : NULL;
-	if (writer.mapping_id == NULL || writer.file == NULL) {
-		if (copy >= 0 && writer.file == NULL)
+	if (copy < 0) {
+		writer.failure = failure;
+	} else if (writer.mapping_id == NULL || writer.file == NULL) {
+		if (writer.file == NULL)
 			close(copy);
 		writer.failure = ENOMEM;
 	} else {
@@ -353,7 +359,7 @@ int pprof_write(const struct profile *profile, const struct pprof_times *times, 
 	free(writer.packed);
 	if (writer.failure == 0)
 		return 0;
-	return error_set(err,
-		"the profile could not be written: %s: free some space, or choose another place with -o",
-		strerror(writer.failure));
+	bool full = writer.failure == ENOSPC || writer.failure == EDQUOT;
+	return error_set(err, "the profile could not be written: %s%s", strerror(writer.failure),
+		full ? ": free some space, or choose another place with -o" : "");
 }

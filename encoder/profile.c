@@ -25,9 +25,11 @@ void profile_free(struct profile *profile)
 	table_free(&profile->strings);
 	table_free(&profile->locations);
 	table_free(&profile->functions);
+	table_free(&profile->pieces);
 	table_free(&profile->samples);
 	free(profile->sums);
-	free(profile->scratch);
+	free(profile->stack.v);
+	free(profile->key.v);
 	free(profile->comments);
 	free(profile->by_location);
 	free(profile->lines);
@@ -60,13 +62,20 @@ const struct function_key *profile_function(const struct profile *profile, uint3
 	return table_key(&profile->functions, number, &len);
 }
 
-const struct sample_key *profile_sample(
-	const struct profile *profile, uint32_t number, const uint32_t **locations)
+const struct sample_key *profile_sample(const struct profile *profile, uint32_t number, const uint32_t **pieces)
 {
 	size_t len;
 	const struct sample_key *key = table_key(&profile->samples, number, &len);
-	*locations = (const uint32_t *)(key + 1);
+	*pieces = (const uint32_t *)(key + 1);
 	return key;
+}
+
+const uint32_t *profile_piece(const struct profile *profile, uint32_t number, size_t *n)
+{
+	size_t len;
+	const uint32_t *locations = table_key(&profile->pieces, number, &len);
+	*n = len / sizeof *locations;
+	return locations;
 }
 
 /* ---- adding ---- */
@@ -83,31 +92,49 @@ static uint32_t intern_made_up(struct profile *profile, const char *name)
 	return string == TABLE_NONE ? TABLE_NONE : intern_location(profile, string, MAPPING_NONE, true);
 }
 
-/* Room for a sample of `n` locations; returns where they go, NULL when memory is out. */
-static uint32_t *make_key(struct profile *profile, const struct labels *labels, size_t n)
+static int reserve(struct words *words, size_t need)
 {
-	size_t need = sizeof(struct sample_key) / sizeof(uint32_t) + n;
-	if (need > profile->scratch_cap) {
-		uint32_t *larger = realloc(profile->scratch, need * sizeof *larger);
-		if (larger == NULL)
-			return NULL;
-		profile->scratch = larger;
-		profile->scratch_cap = need;
-	}
-	struct sample_key key = {
+	if (need <= words->cap)
+		return 0;
+	uint32_t *larger = realloc(words->v, need * 2 * sizeof *larger);
+	if (larger == NULL)
+		return -1;
+	words->v = larger;
+	words->cap = need * 2;
+	return 0;
+}
+
+static int make_key(struct profile *profile, const struct labels *labels, size_t n, struct sample_key *key)
+{
+	*key = (struct sample_key){
 		.thread = profile_intern(profile, labels->thread != NULL ? labels->thread : ""),
 		.state = profile_intern(profile, labels->state != NULL ? labels->state : ""),
 		.syscall = profile_intern(profile, labels->syscall != NULL ? labels->syscall : ""),
 		.tid = labels->tid,
 		.pid = labels->pid,
 		.n = (uint32_t)n};
-	if (key.thread == TABLE_NONE || key.state == TABLE_NONE || key.syscall == TABLE_NONE)
-		return NULL;
-	memcpy(profile->scratch, &key, sizeof key);
-	return profile->scratch + sizeof key / sizeof(uint32_t);
+	bool failed = key->thread == TABLE_NONE || key->state == TABLE_NONE || key->syscall == TABLE_NONE;
+	return failed ? -1 : 0;
 }
 
-static int add_key(struct profile *profile, size_t n, int64_t count, int64_t ns)
+/* Cuts stack[first..end) into pieces. Only the first is short: what is counted from the root stays the same
+ * while the leaf end of a recursion comes and goes. */
+static int cut(struct profile *profile, struct sample_key *key, size_t first, size_t end)
+{
+	uint32_t *pieces = profile->key.v + sizeof *key / sizeof(uint32_t);
+	for (size_t n; first < end; first += n) {
+		n = (end - first) % PIECE_MAX;
+		if (n == 0)
+			n = PIECE_MAX;
+		uint32_t piece = table_intern(&profile->pieces, profile->stack.v + first, n * sizeof(uint32_t));
+		if (piece == TABLE_NONE)
+			return -1;
+		pieces[key->n_pieces++] = piece;
+	}
+	return 0;
+}
+
+static int add_key(struct profile *profile, size_t words, int64_t count, int64_t ns)
 {
 	size_t known = profile->samples.n;
 	if (known == profile->sums_cap) {
@@ -118,8 +145,7 @@ static int add_key(struct profile *profile, size_t n, int64_t count, int64_t ns)
 		profile->sums = larger;
 		profile->sums_cap = cap;
 	}
-	uint32_t number = table_intern(
-		&profile->samples, profile->scratch, sizeof(struct sample_key) + n * sizeof(uint32_t));
+	uint32_t number = table_intern(&profile->samples, profile->key.v, words * sizeof(uint32_t));
 	if (number == TABLE_NONE)
 		return -1;
 	if (number == known)
@@ -127,6 +153,24 @@ static int add_key(struct profile *profile, size_t n, int64_t count, int64_t ns)
 	profile->sums[number].count += count;
 	profile->sums[number].ns += ns;
 	return 0;
+}
+
+/* Adds the `n` locations in profile->stack. stack[gap] is the mark of a gap, a piece of its own: its number
+ * differs from stack to stack, what is on its two sides often does not. `gap` is n when there is none. */
+static int add_stack(
+	struct profile *profile, const struct labels *labels, size_t n, size_t gap, int64_t count, int64_t ns)
+{
+	struct sample_key key;
+	size_t header = sizeof key / sizeof(uint32_t);
+	/* At most three short pieces: the two sides' and the mark. */
+	if (reserve(&profile->key, header + n / PIECE_MAX + 3) != 0 || make_key(profile, labels, n, &key) != 0)
+		return -1;
+	if (cut(profile, &key, 0, gap) != 0)
+		return -1;
+	if (gap < n && (cut(profile, &key, gap, gap + 1) != 0 || cut(profile, &key, gap + 1, n) != 0))
+		return -1;
+	memcpy(profile->key.v, &key, sizeof key);
+	return add_key(profile, header + key.n_pieces, count, ns);
 }
 
 /* The made-up frames of a stack that is not whole. */
@@ -155,16 +199,19 @@ int profile_add(struct profile *profile, const struct stack *stack, const struct
 	int64_t ns)
 {
 	struct marks marks;
-	if (make_marks(profile, stack, &marks) != 0)
+	if (make_marks(profile, stack, &marks) != 0 || reserve(&profile->stack, stack->n + 2) != 0)
 		return -1;
-	size_t n = stack->n + (marks.gap != TABLE_NONE) + (marks.root != TABLE_NONE), at = 0;
-	uint32_t *locations = make_key(profile, labels, n);
-	if (locations == NULL)
-		return -1;
-	for (size_t i = 0; i < stack->n; i++) {
-		const struct frame *frame = &stack->v[i];
-		if (i == stack->gap_at && marks.gap != TABLE_NONE)
+	uint32_t *locations = profile->stack.v;
+	size_t at = 0, gap = SIZE_MAX;
+	for (size_t i = 0; i <= stack->n; i++) {
+		/* Also when nothing is known beyond the gap. */
+		if (marks.gap != TABLE_NONE && gap == SIZE_MAX && (i == stack->gap_at || i == stack->n)) {
+			gap = at;
 			locations[at++] = marks.gap;
+		}
+		if (i == stack->n)
+			break;
+		const struct frame *frame = &stack->v[i];
 		uint32_t number = intern_location(profile, frame->pc - frame->is_return, frame->mapping, false);
 		if (number == TABLE_NONE)
 			return -1;
@@ -172,18 +219,17 @@ int profile_add(struct profile *profile, const struct stack *stack, const struct
 	}
 	if (marks.root != TABLE_NONE)
 		locations[at++] = marks.root;
-	return add_key(profile, n, count, ns);
+	return add_stack(profile, labels, at, gap < at ? gap : at, count, ns);
 }
 
 int profile_add_named(
 	struct profile *profile, const char *frame, const struct labels *labels, int64_t count, int64_t ns)
 {
 	uint32_t number = intern_made_up(profile, frame);
-	uint32_t *locations = number != TABLE_NONE ? make_key(profile, labels, 1) : NULL;
-	if (locations == NULL)
+	if (number == TABLE_NONE || reserve(&profile->stack, 1) != 0)
 		return -1;
-	locations[0] = number;
-	return add_key(profile, 1, count, ns);
+	profile->stack.v[0] = number;
+	return add_stack(profile, labels, 1, 1, count, ns);
 }
 
 int profile_comment(struct profile *profile, const char *format, ...)

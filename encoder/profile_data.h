@@ -27,11 +27,23 @@ struct location_lines {
 	uint32_t first, n;
 };
 
-/* Key of a sample: this header, then the numbers of its locations, leaf first. */
+/* Stacks are kept in pieces of up to this many locations, each piece once. Deep stacks are recursions:
+ * thousands of stacks share nearly all of their pieces, and one that shares nothing needs hardly more than a
+ * plain list (test_profile.c: deep_stacks_are_compact). */
+enum { PIECE_MAX = 64 };
+
+/* Key of a sample: this header, then the numbers of its pieces, leaf first. */
 struct sample_key {
 	uint32_t thread, state, syscall; /* strings by number; 0 is "": none */
 	int32_t tid, pid;
-	uint32_t n;
+	uint32_t n; /* locations */
+	uint32_t n_pieces;
+};
+
+/* Words that grow. */
+struct words {
+	uint32_t *v;
+	size_t cap;
 };
 
 struct sums {
@@ -41,11 +53,10 @@ struct sums {
 struct profile {
 	enum profile_kind kind;
 	struct table strings; /* number 0 is "" */
-	struct table locations, functions, samples;
+	struct table locations, functions, pieces, samples;
 	struct sums *sums; /* by number of the sample */
 	size_t sums_cap;
-	uint32_t *scratch; /* one sample's key under construction */
-	size_t scratch_cap;
+	struct words stack, key; /* one sample under construction: its locations, its key */
 	uint32_t *comments; /* strings by number */
 	size_t n_comments, comments_cap;
 
@@ -64,7 +75,9 @@ const char *profile_string(const struct profile *profile, uint32_t number);
 uint32_t profile_intern(struct profile *profile, const char *text);
 const struct location_key *profile_location(const struct profile *profile, uint32_t number);
 const struct sample_key *profile_sample(
-	const struct profile *profile, uint32_t number, const uint32_t **locations);
+	const struct profile *profile, uint32_t number, const uint32_t **pieces);
+/* The *n locations of a piece, leaf first. */
+const uint32_t *profile_piece(const struct profile *profile, uint32_t number, size_t *n);
 const struct function_key *profile_function(const struct profile *profile, uint32_t number);
 
 #endif

@@ -57,6 +57,10 @@ static int add_line(struct profile *profile, uint32_t location, const struct fun
 
 static int add_source_line(struct profile *profile, uint32_t location, const struct source_line *source)
 {
+	/* A line without a function would stand in pprof's tables as a function without a name, and hide the
+	 * address. */
+	if (source->function[0] == '\0' && source->system_name[0] == '\0')
+		return 0;
 	struct function_key key = {.name = profile_intern(profile, source->function),
 		.system_name = profile_intern(profile, source->system_name),
 		.file = profile_intern(profile, source->file),
@@ -66,9 +70,9 @@ static int add_source_line(struct profile *profile, uint32_t location, const str
 	return add_line(profile, location, &key, source->line);
 }
 
-/* The locations wanted[0..n) of one image. */
-static int name_image(
-	struct profile *profile, struct symbolizer *symbolizer, const struct wanted *wanted, size_t n)
+/* The locations wanted[0..n) of one image. module_of: by location, the number of its module + 1. */
+static int name_image(struct profile *profile, struct symbolizer *symbolizer, const struct wanted *wanted,
+	size_t n, uint32_t *module_of)
 {
 	int outcome = -1;
 	uint64_t *vaddrs = calloc(n, sizeof *vaddrs);
@@ -84,6 +88,7 @@ static int name_image(
 	profile->n_modules++;
 	outcome = 0;
 	for (size_t i = 0; i < n && outcome == 0; i++) {
+		module_of[wanted[i].location] = (uint32_t)profile->n_modules;
 		profile->mapping_complete[wanted[i].mapping] = module->quality.complete;
 		for (size_t k = 0; k < found[i].n && outcome == 0; k++)
 			outcome = add_source_line(profile, wanted[i].location, &found[i].lines[k]);
@@ -109,37 +114,29 @@ static int name_made_up(struct profile *profile)
 	return 0;
 }
 
-static const struct image *image_of(const struct profile *profile, uint32_t location)
-{
-	const struct location_key *key = profile_location(profile, location);
-	const struct mapping *mapping = space_mapping(profile->space, key->mapping);
-	return mapping != NULL && !key->made_up ? mapping->image : NULL;
-}
-
-/* A sample counts once for each module that its stack has a frame in. Stacks run through few modules, mostly
- * several frames of one in a row. */
-static void count_modules(struct profile *profile)
+/* A sample counts once for each module that its stack has a frame in. */
+static int count_modules(struct profile *profile, const uint32_t *module_of)
 {
 	uint32_t *last_seen = calloc(profile->n_modules + 1, sizeof *last_seen);
-	for (uint32_t i = 0; last_seen != NULL && i < profile->samples.n; i++) {
-		const uint32_t *locations;
-		const struct sample_key *key = profile_sample(profile, i, &locations);
-		const struct image *last = NULL;
-		for (uint32_t k = 0; k < key->n; k++) {
-			const struct image *image = image_of(profile, locations[k]);
-			if (image == NULL || image == last)
-				continue;
-			last = image;
-			size_t m = 0;
-			while (m < profile->n_modules && profile->modules[m].path != image_path(image))
-				m++;
-			if (m == profile->n_modules || last_seen[m] == i + 1)
-				continue;
-			last_seen[m] = i + 1;
-			profile->modules[m].samples += profile->sums[i].count;
+	if (last_seen == NULL)
+		return -1;
+	for (uint32_t i = 0; i < profile->samples.n; i++) {
+		const uint32_t *pieces;
+		const struct sample_key *key = profile_sample(profile, i, &pieces);
+		for (uint32_t k = 0; k < key->n_pieces; k++) {
+			size_t n;
+			const uint32_t *locations = profile_piece(profile, pieces[k], &n);
+			for (size_t l = 0; l < n; l++) {
+				uint32_t module = module_of[locations[l]];
+				if (module == 0 || last_seen[module] == i + 1)
+					continue;
+				last_seen[module] = i + 1;
+				profile->modules[module - 1].samples += profile->sums[i].count;
+			}
 		}
 	}
 	free(last_seen);
+	return 0;
 }
 
 static int compare_modules(const void *a, const void *b)
@@ -153,11 +150,12 @@ int profile_symbolize(struct profile *profile, const struct space *space, struct
 	int outcome = -1;
 	profile->space = space;
 	struct wanted *wanted = calloc(profile->locations.n + 1, sizeof *wanted);
+	uint32_t *module_of = calloc(profile->locations.n + 1, sizeof *module_of);
 	profile->by_location = calloc(profile->locations.n + 1, sizeof *profile->by_location);
 	profile->mapping_complete = calloc(space_count(space) + 1, 1);
 	profile->modules = calloc(space_count(space) + 1, sizeof *profile->modules);
-	if (wanted == NULL || profile->by_location == NULL || profile->mapping_complete == NULL ||
-		profile->modules == NULL)
+	if (wanted == NULL || module_of == NULL || profile->by_location == NULL ||
+		profile->mapping_complete == NULL || profile->modules == NULL)
 		goto out;
 	if (name_made_up(profile) != 0)
 		goto out;
@@ -167,15 +165,17 @@ int profile_symbolize(struct profile *profile, const struct space *space, struct
 	for (size_t i = 0, end; i < n; i = end) {
 		for (end = i; end < n && wanted[end].image == wanted[i].image; end++)
 			;
-		if (name_image(profile, symbolizer, wanted + i, end - i) != 0)
+		if (name_image(profile, symbolizer, wanted + i, end - i, module_of) != 0)
 			goto out;
 	}
-	count_modules(profile);
+	if (count_modules(profile, module_of) != 0)
+		goto out;
 	if (profile->n_modules > 0)
 		qsort(profile->modules, profile->n_modules, sizeof *profile->modules, compare_modules);
 	outcome = 0;
 out:
 	free(wanted);
+	free(module_of);
 	return outcome;
 }
 
@@ -224,9 +224,11 @@ size_t profile_top(struct profile *profile, struct profile_top *top, size_t n)
 	struct profile_top *all = calloc((size_t)cap + 1, sizeof *all);
 	uint32_t *name_of = calloc((size_t)cap + 1, sizeof *name_of);
 	for (uint32_t i = 0; all != NULL && name_of != NULL && i < cap; i++) {
-		const uint32_t *locations;
-		const struct sample_key *key = profile_sample(profile, i, &locations);
-		uint32_t name = key->n > 0 ? leaf_name(profile, locations[0]) : TABLE_NONE;
+		const uint32_t *pieces;
+		const struct sample_key *key = profile_sample(profile, i, &pieces);
+		size_t ignored;
+		uint32_t name = key->n > 0 ? leaf_name(profile, *profile_piece(profile, pieces[0], &ignored))
+					   : TABLE_NONE;
 		uint32_t at = name != TABLE_NONE ? table_intern(&names, &name, sizeof name) : TABLE_NONE;
 		if (at == TABLE_NONE)
 			continue;

@@ -330,11 +330,15 @@ static bool is_newborn(const struct walk *walk, const struct place *place)
 static bool restore_reg(struct walk *walk, enum amd64_reg reg, uint64_t cfa, int16_t offset)
 {
 	uint64_t value;
-	/* Below the stack pointer: an epilogue has popped it already, and compilers need not say so (gcc does
-	 * not at -O0). */
-	if (offset == 0 || cfa + (uint64_t)(int64_t)offset < walk->regs.r[AMD64_RSP])
+	if (offset == 0)
 		return true;
-	if (!read_word(walk, cfa + (uint64_t)(int64_t)offset, &value))
+	uint64_t slot = cfa + (uint64_t)(int64_t)offset;
+	/* Below the stack pointer an epilogue has popped it already, which compilers need not say (gcc does not
+	 * at -O0), or a leaf keeps it in the red zone: either way the word is right where it was copied, and
+	 * where not, the register is. */
+	if (slot < walk->regs.r[AMD64_RSP] && !memory_word(walk->snapshot, slot, &value))
+		return true;
+	if (!read_word(walk, slot, &value))
 		return false;
 	set_reg(walk, reg, value);
 	return true;

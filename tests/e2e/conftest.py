@@ -301,6 +301,14 @@ def sanitized():
         return b"__asan_init" in file.read()
 
 
+def need_other_users():
+    """For tests that run a program as another user."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    if os.stat("/").st_mode & 0o5 != 0o5:
+        pytest.skip("other users may not enter / here (its mode lacks o+rx), so they can run nothing")
+
+
 def source_line(source, marker):
     """The number of the line of a target's source that bears the comment `line: marker`."""
     with open(os.path.join(SOURCES, source)) as file:

@@ -31,11 +31,11 @@ def test_default_rate_is_99_a_second(start, tool):
 
 
 def test_split_of_30_to_70_is_found_within_3_points(start, tool):
-    # Were the samples independent, 5 s x 499 Hz = 2,495 of them would give a standard deviation of
-    # sqrt(0.3 x 0.7 / 2495) = 0.9 points: 3 points are 3.3 of them. Ticks at nearly even distances over rounds of 100 ms do
+    # Were the samples independent, 8 s x 499 Hz = 3,992 of them would give a standard deviation of
+    # sqrt(0.3 x 0.7 / 3992) = 0.7 points: 3 points are 4 of them. Ticks at nearly even distances over rounds of 100 ms do
     # much better (each change between the functions costs less than one sample), so this does not fail by chance.
     target = start("split_30_70")
-    run = tool.record(target.pid, "-r", 499, duration="5s")
+    run = tool.record(target.pid, "-r", 499, duration="8s")
     profile = run.load()
     assert sum(sample.count for sample in profile.stacks) >= 2000, "too few samples to decide"
     truth = float(target.finish().split()[1])

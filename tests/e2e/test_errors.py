@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import TARGETS, TOOL, assert_untouched, burn_until, proc_status, wait_for
+from conftest import TARGETS, TOOL, assert_untouched, burn_until, need_other_users, proc_status, wait_for
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
@@ -31,6 +31,7 @@ def refused(tool, pid, *words, args=(), **popen):
 @pytest.fixture
 def public_tool():
     """A copy of the tool that another user may execute, wherever the repository lies."""
+    need_other_users()
     folder = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
     os.chmod(folder, 0o755)
     copy = shutil.copy(TOOL, os.path.join(folder, "cprof-attach"))
@@ -42,6 +43,7 @@ def public_tool():
 @pytest.fixture
 def public_targets():
     """Copies of some targets that another user may execute."""
+    need_other_users()
     folder = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
     os.chmod(folder, 0o755)
     for name in ("c_o0", "undumpable"):

@@ -8,7 +8,7 @@ import time
 
 import pprof
 import pytest
-from conftest import TARGETS, TOOL, CpuObserver, assert_untouched, burn_until, cpu_ns, proc_status, wait_for
+from conftest import TARGETS, TOOL, CpuObserver, assert_untouched, burn_until, cpu_ns, need_other_users, proc_status, wait_for
 
 RSS_LIMIT_MB = 100
 
@@ -81,6 +81,7 @@ def postgres(service):
     folder = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
     as_user = ()
     if os.geteuid() == 0:  # the server refuses to run as root
+        need_other_users()
         shutil.chown(folder, "postgres", "postgres")
         as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
 

@@ -55,6 +55,8 @@ static void file_write(const char *name, const char *text)
 }
 
 /* Runs a command in the folder; false when it fails. */
+static bool run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 static bool run(const char *format, ...)
 {
 	char command[1024], full[1200];
