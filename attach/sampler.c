@@ -666,17 +666,17 @@ static void idle_until(struct sampler *s, uint64_t deadline)
 static void run_ticks(struct sampler *s)
 {
 	uint64_t start = s->tick_ns, period = (uint64_t)(1e9 / s->options->rate_hz);
-	uint64_t end = start + (uint64_t)s->options->duration_ns;
-	for (uint64_t k = 0;; k++) {
+	uint64_t end = start + (uint64_t)s->options->duration_ns, due = start;
+	for (;;) {
 		uint64_t now = now_ns(CLOCK_MONOTONIC);
 		atomic_store_explicit(&s->progress->elapsed_ns, (int64_t)(now - start), memory_order_relaxed);
-		/* One tick in each period, so that the rate holds, anywhere in it, so that work that repeats at
-		 * the same rate is met at every point alike: with less jitter some of its points would never be
-		 * seen. */
-		uint64_t due = start + k * period + next_random(s) % period;
+		/* From half a period to one and a half, each drawn anew: work that repeats at the same rate is
+		 * met at every point alike, and no point comes with longer intervals, and so with more time
+		 * charged, than another. Points at random in fixed periods would have the second fault, small
+		 * jitter around a grid the first. */
+		due += period / 2 + next_random(s) % period;
 		if (now > due + period) {
 			uint64_t skip = (now - due) / period;
-			k += skip;
 			due += skip * period;
 			s->result->late_ticks += skip;
 			atomic_store_explicit(
