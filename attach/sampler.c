@@ -48,7 +48,8 @@ struct sampler {
 	size_t n_taken;
 	struct entry *batch[BATCH];
 	size_t n_batch, due; /* interrupted together; of them not stopped yet */
-	uint64_t tick_ns; /* this tick's time: wall time is charged up to it */
+	uint64_t tick_ns,
+		last_tick_ns; /* this tick's time, to which wall time is charged, and the one's before */
 	uint64_t maps_ns; /* when maps were last read */
 	bool maps_stale;
 	uint64_t start_cpu_ns, last_cpu_ns; /* the process's CPU clock */
@@ -569,7 +570,10 @@ static void learn_thread(void *context, pid_t tid)
 	}
 	s->result->threads++;
 	entry->seen = s->listing;
-	entry->charged_wall_ns = s->tick_ns;
+	/* Whoever is met at a tick stands for the time since the one before. A new thread has lived for only a
+	 * part of it, but as much of the threads that end between two ticks is never met: together they have
+	 * their time. */
+	entry->charged_wall_ns = s->listing == 1 ? s->tick_ns : s->last_tick_ns;
 	if (tid == s->target->pid)
 		entry->hint.home = target_stack_start(s->target);
 	/* Threads of the first listing have run before; of later ones all their time belongs to the profile. */
@@ -625,6 +629,7 @@ static bool all_gone(const struct sampler *s)
 
 static void tick(struct sampler *s)
 {
+	s->last_tick_ns = s->tick_ns;
 	s->tick_ns = now_ns(CLOCK_MONOTONIC);
 	drain_events(s);
 	charge_all_taken(s);
@@ -817,7 +822,7 @@ static int begin(struct sampler *s)
 	sigaddset(&s->signals, SIGTERM);
 	sigaddset(&s->signals, SIGHUP);
 	s->random = now_ns(CLOCK_MONOTONIC) | 1;
-	s->tick_ns = now_ns(CLOCK_MONOTONIC);
+	s->tick_ns = s->last_tick_ns = now_ns(CLOCK_MONOTONIC);
 	target_cpu_ns(s->target, &s->start_cpu_ns);
 	s->last_cpu_ns = s->start_cpu_ns;
 	list_threads(s);
