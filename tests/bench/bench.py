@@ -1,11 +1,13 @@
 #!/usr/bin/python3
-"""Figures beside limits and other tools, in one table: tests/bench/bench.py BUILD [--quick]
+"""Figures beside bars and other tools, in one table: tests/bench/bench.py BUILD [--quick]
 
 Machines are shared and noisy: throughput is compared in alternating pairs of windows with and without the tool, and medians are printed.
-Nothing here fails because it was slow.
+Nothing fails because it was slow. Exit status: 0, or 1 when something could not be measured for another reason than a missing program.
 """
+
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -14,22 +16,63 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BUILD = Path(sys.argv[1]).resolve()
 QUICK = "--quick" in sys.argv
+PLACES = [word for word in sys.argv[1:] if not word.startswith("-")]
+if len(PLACES) != 1:
+    sys.exit("usage: bench.py BUILD [--quick]")
+BUILD = Path(PLACES[0]).resolve()
 os.environ.update(CPROF_ATTACH=str(BUILD / "cprof-attach"), TARGETS=str(BUILD / "targets"))
-os.environ["PATH"] += ":/usr/local/go/bin"
-sys.path.insert(0, str(ROOT / "tests/e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 import conftest  # noqa: E402
+import pytest  # noqa: E402
 import test_real  # noqa: E402
 
-TOOL = str(BUILD / "cprof-attach")
-rows = []
+SECONDS = 2 if QUICK else 4
+PAIRS, WINDOW_S = (4, 0.5) if QUICK else (10, 1)
+OWN_USE = r"^own use.*?([\d.]+) % of one core"
+HEAD = ("name", "measured", "bar or peer", "ratio")
+PARTS = ("exactness", "complete stacks", "the end of a run", "pauses, seen from inside the target",
+         "slowdown of the target", "the tool's own CPU")
 
 
-def row(what, measured, limit=""):
-    rows.append((what, measured, limit))
-    print(f"{what:58} {measured:44} {limit}", flush=True)
+class Table:
+    def __init__(self):
+        self.rows, self.failed = {}, False
+
+    def add(self, part, name, measured, bar="-", ratio="-"):
+        self.rows.setdefault(part, []).append((name, measured, bar, ratio))
+        print(f"  {name}: {measured}", file=sys.stderr, flush=True)
+
+    def limit(self, part, name, measured, value, bar, allowed):
+        """`value` of what the bar allows."""
+        self.add(part, name, measured, bar, f"{value / allowed:.2f} of bar")
+
+    def attempt(self, part, name, measure, *args):
+        """One that cannot be measured costs no other."""
+        try:
+            measure(*args)
+        except pytest.skip.Exception as why:
+            self.add(part, name, f"skipped: {why}")
+        except (Exception, pytest.fail.Exception) as why:
+            self.failed = True
+            self.add(part, name, f"FAILED: {type(why).__name__}: {' '.join(str(why).split())[:150]}")
+
+    def print(self):
+        rows = [row for part in self.rows.values() for row in part] + [HEAD]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+
+        def line(cells):
+            return " | ".join(f"{cell:{width}}" for cell, width in zip(cells, widths)).rstrip()
+
+        print(line(HEAD))
+        for part in sorted(self.rows):
+            print("-+-".join("-" * width for width in widths))
+            print(line((f"({part}) {PARTS[part - 1]}", "", "", "")))
+            for row in self.rows[part]:
+                print(line(row))
+        print("\n`of bar`: the measured deviation or cost over the most that the bar allows, so that up to 1 meets it; of complete stacks,"
+              "\nthe incomplete ones over the allowed 1 %. `x ours`: the peer's figure over this tool's in the same run."
+              "\nThe target cannot tell a stop from other delays: of N stops, its N largest gaps are printed, an upper bound.")
 
 
 class Spin(conftest.Target):
@@ -40,129 +83,243 @@ class Spin(conftest.Target):
         self.await_line("ready")
         self.window()
 
-    def window(self):
-        """(turns, gaps, p50, p99, max in us) since the last call."""
-        self.process.stdin.write(b"\n")
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def window(self, largest=0):
+        """(turns, gaps, p50, p99, max in us) since the last call; the last three of the `largest` gaps only, if given."""
+        self.process.stdin.write(b"%d\n" % largest)
         return [float(word) for word in self._read_line().split()]
 
 
-def record(folder, pid, *args, duration="2s"):
-    path = os.path.join(folder, "out.pb.gz")
-    return subprocess.run([TOOL, "-p", str(pid), "-d", duration, "-o", path, "-v", *map(str, args)], capture_output=True, text=True)
+class Bench:
+    def __init__(self, folder):
+        self.table, self.folder, self.tool = Table(), folder, conftest.Tool(folder)
 
-
-def summary(run, pattern):
-    match = re.search(pattern, run.stderr, re.M)
-    return match[1] if match else "?"
-
-
-def slowdown(threads):
-    """The same work per second of CPU-bound threads with and without the tool, windows of equal length."""
-    spin, ratios = Spin(threads), []
-    for i in range(4 if QUICK else 10):
-        rates = {}
-        for with_tool in ((True, False) if i % 2 else (False, True)):
-            tool = subprocess.Popen([TOOL, "-q", "-p", str(spin.pid), "-d", "30s", "-o", "/dev/null"],
-                                    stderr=subprocess.DEVNULL) if with_tool else None
-            if tool:
-                conftest.wait_for(lambda: any(conftest.proc_status(spin.pid, "TracerPid", tid) != "0" for tid in conftest.threads_of(spin.pid)),
-                                  "the tool has attached")
-            begin = time.monotonic()
-            spin.window()
-            time.sleep(1)
-            rates[with_tool] = spin.window()[0] / (time.monotonic() - begin)
-            if tool:
-                tool.kill()
-                tool.wait()
-        ratios.append(rates[True] / rates[False])
-    spin.close()
-    lost = 100 * (1 - statistics.median(ratios))
-    spread = 100 * (max(ratios) - min(ratios))
-    row(f"slowdown of {threads} busy thread{'s' if threads > 1 else ''} at 99 Hz", f"{lost:+.2f} % (spread {spread:.1f} points)")
-
-
-def pauses(folder):
-    """The pause as the target sees it, for this tool and its peers."""
-    spin = Spin(1)
-    time.sleep(2)
-    _, n, p50, p99, longest = spin.window()
-    row("gaps of a spinning thread, undisturbed", f"{n / 2:.0f}/s p50 {p50} p99 {p99} max {longest} us")
-    spin.window()
-    run = record(folder, spin.pid, duration="5s")
-    _, n, p50, p99, longest = spin.window()
-    row("the same at 99 Hz, seen from inside", f"{n / 5:.0f}/s p50 {p50} p99 {p99} max {longest} us")
-    row("the tool's own word for it", summary(run, r"(median .*)$"))
-    ours = float(summary(run, r"median ([\d.]+)"))
-    for name, command in (("eu-stack -p", ["eu-stack", "-p", str(spin.pid)]),
-                          ("gdb -batch 'thread apply all bt'", ["gdb", "-q", "-batch", "-p", str(spin.pid), "-ex", "thread apply all bt"])):
-        if not shutil.which(command[0]):
-            row(f"longest pause by {name}", f"skipped: {command[0]} is not installed")
-            continue
-        longest = []
-        for _ in range(2 if QUICK else 5):
-            spin.window()
-            subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
-            longest.append(spin.window()[4])
-        median = statistics.median(longest)
-        row(f"longest pause by {name}", f"{median:.0f} us", f"{median / ours:.0f} times the tool's median")
-    spin.close()
-
-
-def completeness(folder):
-    names = ["c_o0", "c_omit_fp", "cpp_inline", "static", "stripped", "altstack", "recurse", "threads64", "churn", "leader_exit"]
-    for name in names:
-        target = conftest.Target([str(BUILD / "targets" / name)])
-        target.await_line("ready")
-        run = record(folder, target.pid, "-r", 199)
-        row(f"complete stacks, {name}", summary(run, r"stacks +(.*)$"), "bar 99 %")
-        target.close()
-    target = conftest.Target([str(BUILD / "targets/go_busy")])
-    target.await_line("ready")
-    row("complete stacks, Go", summary(record(folder, target.pid, "-r", 199), r"stacks +(.*)$"), "no bar yet")
-    target.close()
-
-
-def services(folder):
-    """redis-server and a PostgreSQL backend under load, by the fixtures of the end-to-end tests."""
-    for name, fixture, limit in (("redis", lambda s: test_real.redis.__wrapped__(s, folder), 1),
-                                 ("PostgreSQL", lambda s: test_real.postgres.__wrapped__(s), 3)):
-        service = test_real.Service()
-        started = None
+    def start(self, name, *command):
+        target = conftest.Target(command or [str(BUILD / "targets" / name)])
         try:
-            started = fixture(service)
-            pid = next(started) if hasattr(started, "__next__") else started
-            run = record(folder, pid, "-r", 99, duration="5s" if QUICK else "10s")
-            row(f"{name}: complete stacks", summary(run, r"stacks +(.*)$"), "bar 99 %")
-            row(f"{name}: cpu", summary(run, r"cpu +(.*)$"), "bar 3 %")
-            row(f"{name}: from the last sample to the file", summary(run, r"written +([\d.]+ s)"), f"bar {limit} s")
-            row(f"{name}: peak memory", summary(run, r"peak memory ([\d.]+ MB)"), "bar 100 MB")
-            row(f"{name}: own use", summary(run, r"own use +(.*?);"))
-        except BaseException as error:  # pytest's skip is one
-            row(name, f"skipped: {error}")
+            target.await_line("ready")
+        except BaseException:
+            target.close()
+            raise
+        return target
+
+    def record(self, pid, *args, seconds=SECONDS):
+        path = os.path.join(self.folder, "out.pb.gz")
+        run = self.tool.run("-p", pid, "-d", f"{seconds}s", "-o", path, "-v", *args)
+        run.path = path
+        assert run.code in (0, 1), f"exit code {run.code}: {run.stderr}"
+        return run
+
+    # ---- (1) and (2) ----
+
+    def total(self, name, pid, *args, seconds=SECONDS):
+        """A run, with its total beside the kernel's charge."""
+        with conftest.CpuObserver(pid) as observer:
+            run = self.record(pid, *args, seconds=seconds)
+        profile = run.load()
+        off = 100 * (profile.total_ns / observer.charged_ns(profile) - 1)
+        self.table.limit(1, f"CPU total against the kernel's charge: {name}", f"{off:+.2f} %", abs(off), "3 %", 3)
+        return run, profile
+
+    def complete(self, name, run, bar=True):
+        stacks = re.search(r"^stacks\s+(.*)$", run.stderr, re.M)
+        text = stacks[1] if stacks else "?"
+        if bar:
+            self.table.limit(2, name, text, 100 * (1 - run.complete), "99 %", 1)
+        else:
+            self.table.add(2, name, text, "figure only")
+
+    def split(self):
+        target = self.start("split_30_70")
+        try:
+            _, profile = self.total("split_30_70", target.pid, "-r", 499, seconds=2 * SECONDS)
+            truth = float(target.finish().split()[1])
         finally:
+            target.close()
+        off = 100 * (profile.share(lambda sample: "thirty" in sample.functions, profile.stacks) - truth)
+        self.table.limit(1, "share of split_30_70's first function", f"{off:+.2f} points", abs(off), "3 points", 3)
+
+    def states(self, name, pid):
+        """Each thread's states against the wall time of the window."""
+        profile = self.record(pid, "-e", "state").load()
+        walls = {}  # by thread
+        for sample in profile.samples:
+            walls[sample.numbers["tid"]] = walls.get(sample.numbers["tid"], 0) + sample.ns
+        worst = max((100 * (wall / 1e9 / profile.duration_s - 1) for wall in walls.values()), key=abs)
+        self.table.limit(1, f"states of a thread against wall: {name}", f"{worst:+.2f} % (worst of {len(walls)})", abs(worst), "2 %", 2)
+
+    def program(self, name):
+        target = self.start(name)
+        try:
+            if name in ("c_o0", "threads64", "churn"):
+                run, _ = self.total(name, target.pid)
+            else:
+                run = self.record(target.pid, "-r", 199, seconds=SECONDS / 2)
+            self.complete(name, run, bar=name != "go_busy")
+            if name == "threads64":
+                self.table.attempt(1, "states of a thread against wall: threads64", self.states, name, target.pid)
+        finally:
+            target.close()
+
+    # ---- (1), (2), (3): services under load, by the fixtures of the end-to-end tests ----
+
+    def service(self, name, fixture, args, bar_s):
+        service, started = test_real.Service(), None
+        try:
+            started = getattr(fixture, "__wrapped__", None) or fixture._get_wrapped_function()
+            started = started(service, *args)
+            pid = next(started) if hasattr(started, "__next__") else started
+            run, _ = self.total(name, pid, seconds=1.5 * SECONDS)
+            self.complete(name, run)
+            late, peak = run.figure(r"written\s+([\d.]+) s"), run.figure(r"peak memory ([\d.]+) MB")
+            self.table.limit(3, f"{name}: last sample to the finished file", f"{late:.2f} s", late, f"{bar_s} s", bar_s)
+            self.table.limit(3, f"{name}: peak memory", f"{peak:.1f} MB", peak, f"{test_real.RSS_LIMIT_MB} MB", test_real.RSS_LIMIT_MB)
+            self.own_use(f"{name}, -e cpu (the tool's own word)", run)
+            self.table.attempt(1, f"states of a thread against wall: {name}", self.states, name, pid)
+        finally:
+            if hasattr(started, "__next__"):
+                next(started, None)
             service.close()
 
+    def own_use(self, name, run):
+        self.table.add(6, name, f"{run.figure(OWN_USE):.2f} % of a core")
 
-def sleepers(folder):
-    code = "import threading, time\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nprint('ready', flush=True)\ntime.sleep(60)"
-    target = conftest.Target(["/usr/bin/python3", "-c", code])
-    target.await_line("ready")
-    for kind in ("cpu", "state"):
-        run = record(folder, target.pid, "-e", kind, duration="5s")
-        row(f"1,000 sleeping threads, -e {kind}", f"{summary(run, r'own use +(.*?);')}, {summary(run, r'pauses +(.*)$')}")
-    target.close()
+    # ---- (4) ----
+
+    def pauses(self):
+        with Spin(1) as spin:
+            run = self.record(spin.pid, seconds=2 * SECONDS)
+            stops = int(run.figure(r"^pauses\s+(\d+) stop"))
+            _, _, *ours = spin.window(largest=stops)
+            time.sleep(2 * SECONDS)
+            _, n, *gaps = spin.window(largest=stops)
+            self.table.add(4, f"undisturbed: the {stops} largest gaps as long", f"{us(gaps)} ({n / 2 / SECONDS:.0f}/s above 5 us)", "noise of this machine")
+            self.table.add(4, "cprof-attach at 99 Hz: a stop, at most", f"{us(ours)} ({stops} stops)")
+            word = re.search(r"^pauses.*?(median .*)$", run.stderr, re.M)
+            self.table.add(4, "the same in the tool's own words", word[1] if word else "?")
+            for name, command in (("eu-stack -p PID", ["eu-stack", "-p", str(spin.pid)]),
+                                  ("gdb -batch -p PID -ex 'thread apply all bt'",
+                                   ["gdb", "-q", "-nx", "-batch", "-p", str(spin.pid), "-ex", "thread apply all bt"])):
+                self.table.attempt(4, name, self.peer, name, command, spin, ours)
+            self.table.attempt(4, "perf record --call-graph dwarf, 99 Hz", self.perf, spin, ours)
+
+    def peer(self, name, command, spin, ours):
+        """The longest gap of each of some runs: the one that its attaching makes."""
+        if not shutil.which(command[0]):
+            pytest.skip(f"{command[0]} is not installed")
+        longest = []
+        for _ in range(4 if QUICK else 10):
+            spin.window()
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+            longest.append(spin.window()[4])
+            assert re.search(r"\bspin\b", done.stdout), f"no stack of the target: {done.stderr}"
+        longest.sort()
+        median = statistics.median(longest)
+        self.table.add(4, name, us((median, longest[len(longest) * 99 // 100], longest[-1])) + f" ({len(longest)} runs)",
+                       "peer: one stop each", f"{median / ours[0]:.3g} x ours (p50)")
+
+    def perf(self, spin, ours):
+        if not shutil.which("perf"):
+            pytest.skip("perf is not installed")
+        spin.window()
+        done = subprocess.run(["perf", "record", "-F", "99", "--call-graph", "dwarf", "-o", os.path.join(self.folder, "perf.data"),
+                               "-p", str(spin.pid), "--", "sleep", str(SECONDS)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        samples = re.search(r"\((\d+) samples\)", done.stderr)
+        if done.returncode != 0 or not samples or samples[1] == "0":
+            text = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+            pytest.skip(f"perf does not work here: {text[:100]}")
+        _, _, *gaps = spin.window(largest=int(samples[1]))
+        self.table.add(4, "perf record --call-graph dwarf, 99 Hz", f"{us(gaps)} ({samples[1]} samples)", "peer: from the kernel",
+                       f"{gaps[0] / ours[0]:.2f} x ours (p50)")
+
+    # ---- (5) and (6) ----
+
+    def rate(self, spin, with_tool):
+        """Work per second of a window."""
+        process = None
+        if with_tool:
+            process = self.tool.start("-q", "-p", spin.pid, "-d", "60s", "-o", os.path.join(self.folder, "slow.pb.gz"),
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # spin's first thread sleeps, and a thread that never runs gets no tracer.
+            conftest.wait_for(lambda: any(conftest.proc_status(spin.pid, "TracerPid", tid) not in (None, "0")
+                                          for tid in conftest.threads_of(spin.pid)), "the tool has attached")
+            time.sleep(0.1)
+        try:
+            spin.window()
+            begin = time.monotonic()
+            time.sleep(WINDOW_S)
+            turns = spin.window()[0]
+            return turns / (time.monotonic() - begin)
+        finally:
+            if process:
+                process.kill()
+                process.wait()
+
+    def slowdown(self, threads):
+        with Spin(threads) as spin:
+            lost = []
+            for i in range(PAIRS):
+                rates = {with_tool: self.rate(spin, with_tool) for with_tool in ((True, False) if i % 2 else (False, True))}
+                lost.append(100 * (1 - rates[True] / rates[False]))
+        low, _, high = statistics.quantiles(lost, n=4)
+        median = statistics.median(lost)
+        self.table.add(5, f"{threads} busy thread{'s' if threads > 1 else ''} at 99 Hz",
+                       f"{median:+.2f} % (middle half {low:+.1f} to {high:+.1f}, all {min(lost):+.1f} to {max(lost):+.1f})",
+                       f"without it, {PAIRS} pairs", f"{1 - median / 100:.4f} of its speed")
+
+    def cost(self, name, pid, *args):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)  # only what has been waited for: the tool
+        run = self.record(pid, *args)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        own = run.figure(OWN_USE)
+        self.table.add(6, name, f"{100 * used / SECONDS:.2f} % of a core (kernel's account, to the end)", "the tool's own word", f"{own:.2f} %")
+
+    def costs(self):
+        with Spin(8) as spin:
+            self.cost("8 busy threads, -e cpu, 99 Hz", spin.pid)
+        code = ("import threading, time\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(90,), daemon=True).start()\n"
+                "print('ready', flush=True)\ntime.sleep(90)")
+        target = self.start("sleepers", sys.executable, "-c", code)
+        try:
+            self.cost("1,000 sleeping threads, -e state, 99 Hz", target.pid, "-e", "state")
+        finally:
+            target.close()
+
+    def all(self):
+        attempt = self.table.attempt
+        attempt(1, "split_30_70", self.split)
+        for name in ("c_o0", "c_omit_fp", "cpp_inline", "static", "stripped", "altstack", "recurse", "churn", "threads64", "go_busy"):
+            attempt(2, name, self.program, name)
+        attempt(3, "redis", self.service, "redis", test_real.redis, (self.folder,), 1)
+        attempt(3, "PostgreSQL", self.service, "PostgreSQL", test_real.postgres, (), 3)
+        attempt(4, "pauses", self.pauses)
+        for threads in (1, 8, 64):
+            attempt(5, f"{threads} busy threads", self.slowdown, threads)
+        attempt(6, "the tool's CPU", self.costs)
+
+
+def us(gaps):
+    return "p50 {:.1f}, p99 {:.1f}, max {:.1f} us".format(*gaps)
 
 
 def main():
+    if not os.access(conftest.TOOL, os.X_OK) or not (BUILD / "targets/spin").exists():
+        sys.exit(f"bench: no tool or no targets in {BUILD}: make all targets BUILD={BUILD}")
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
-        pauses(folder)
-        for threads in (1, 8, 64):
-            slowdown(threads)
-        sleepers(folder)
-        completeness(folder)
-        services(folder)
+        bench = Bench(folder)
+        try:
+            bench.all()
+        finally:
+            bench.table.print()
+    return 1 if bench.table.failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

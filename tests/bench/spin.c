@@ -1,6 +1,7 @@
 /* Threads that read the clock in a tight loop: `spin THREADS`. For every line read from stdin it prints, of the
  * time since the last one, how many times the clock was read by all, and of the first thread's gaps above 5 us
- * between two readings their number, p50, p99 and maximum in us. */
+ * between two readings their number, and p50, p99 and maximum in us. A line with a number N has these three of
+ * the N largest gaps: of N pauses they are upper bounds, whatever else held the thread up meanwhile. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -46,16 +47,17 @@ static int compare(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-static void report(void)
+static void report(uint32_t largest)
 {
 	static uint32_t sorted[GAPS_MAX];
 	uint32_t n = atomic_exchange(&n_gaps, 0);
 	for (uint32_t i = 0; i < n; i++)
 		sorted[i] = gaps[i];
 	qsort(sorted, n, sizeof *sorted, compare);
+	const uint32_t k = largest > 0 && largest < n ? largest : n, *tail = sorted + (n - k);
 	printf("%llu %u %.1f %.1f %.1f\n", (unsigned long long)atomic_exchange(&turns, 0), n,
-		n > 0 ? sorted[n / 2] / 10.0 : 0, n > 0 ? sorted[(uint64_t)n * 99 / 100] / 10.0 : 0,
-		n > 0 ? sorted[n - 1] / 10.0 : 0);
+		k > 0 ? tail[k / 2] / 10.0 : 0, k > 0 ? tail[(uint64_t)k * 99 / 100] / 10.0 : 0,
+		k > 0 ? tail[k - 1] / 10.0 : 0);
 	fflush(stdout);
 }
 
@@ -71,6 +73,6 @@ int main(int argc, char **argv)
 	puts("ready");
 	fflush(stdout);
 	while (fgets(line, sizeof line, stdin) != NULL)
-		report();
+		report((uint32_t)strtoul(line, NULL, 10));
 	return 0;
 }
