@@ -22,7 +22,7 @@
 #define CPROF_VERSION "0.1.0"
 #endif
 
-enum { EXIT_FULL = 0, EXIT_PARTIAL = 1, EXIT_NOTHING = 2, EXIT_USAGE = 64 };
+enum { EXIT_FULL = 0, EXIT_PARTIAL = 1, EXIT_NOTHING = 2, EXIT_HARM = 3, EXIT_USAGE = 64 };
 
 /* Everything that one run owns. */
 struct run {
@@ -37,6 +37,7 @@ struct run {
 	struct sampler_progress progress;
 	struct sampler_result result;
 	struct report report;
+	bool unharmed; /* the target was seen let go and running */
 	int outcome, refusal; /* of sampler_run: its return value and errno */
 };
 
@@ -81,16 +82,40 @@ static void wait_for(pthread_t thread, const struct run *run)
 	ui_progress_end();
 }
 
-/* The kernel detaches when the sampling thread has ended, a moment after it was joined. */
-static bool is_released(const struct target *target)
+/* The kernel detaches when the sampling thread has ended, a moment after it was joined. Group stops of job
+ * control are over, or not, as they were without us: a target that was stopped stays so. */
+static bool left_unharmed(const struct run *run, struct target_traces *found)
 {
 	struct timespec moment = {0, 1000000};
 	for (int i = 0; i < 2000; i++) {
-		if (!target_is_traced(target))
+		target_inspect(&run->target, found);
+		if (found->traced == 0 && (found->stopped == 0 || run->result.job_stopped))
 			return true;
 		nanosleep(&moment, NULL);
 	}
 	return false;
+}
+
+static void verify_release(struct run *run)
+{
+	struct target_traces found;
+	run->unharmed = left_unharmed(run, &found);
+	if (run->unharmed) {
+		report_add(&run->report, "released  all %zu threads: no tracer, none left stopped%s",
+			found.threads, run->result.job_stopped ? " but by job control, as before" : "");
+		return;
+	}
+	report_add(&run->report, "HARM      %zu of %zu threads are still traced, %zu are stopped", found.traced,
+		found.threads, found.stopped);
+	struct error warning;
+	error_set(&warning,
+		"WARNING: the target was not left as it was found: %zu of its %zu threads are still traced, "
+		"%zu "
+		"stopped; it is let go when this program ends; if it stays stopped, and nobody else stopped "
+		"it: "
+		"kill -CONT %d",
+		found.traced, found.threads, found.stopped, run->target.pid);
+	ui_error(warning.message);
 }
 
 static int sample_target(struct run *run, struct error *err)
@@ -103,9 +128,8 @@ static int sample_target(struct run *run, struct error *err)
 	wait_for(thread, run);
 	if (run->outcome != 0)
 		return diagnose_refusal(run->target.pid, run->target.name, run->refusal, err);
-	if (!is_released(&run->target))
-		ui_error("WARNING: the kernel still shows this program as the target's tracer; it lets go when "
-			 "this program ends");
+	report_make(&run->result, &run->sampling, &run->report);
+	verify_release(run);
 	return 0;
 }
 
@@ -138,7 +162,6 @@ static int write_profile(struct run *run, struct error *err)
 	run->symbolizer = symbolizer_new();
 	if (run->symbolizer == NULL || profile_symbolize(run->profile, run->space, run->symbolizer) != 0)
 		ui_error("memory ran out while names were looked up: the file has addresses in their place");
-	report_make(result, &run->sampling, &run->report);
 	if (add_comments(run) != 0)
 		return error_set(err, "memory ran out before the profile could be written");
 	if (pprof_write(run->profile, &times, run->output.fd, err) != 0)
@@ -174,19 +197,21 @@ static int check_tids(const struct run *run, struct error *err)
 	return 0;
 }
 
-/* Three descriptors are kept open for each thread of the target, as many as are allowed. The table of
+/* Two descriptors are kept open for each thread of the target, as many as are allowed. The table of
  * descriptors grows now, while we have a single thread: later every growth would wait for all CPUs
  * (synchronize_rcu in the kernel's expand_fdtable), and ticks would be late. */
-static void make_room_for_files(const struct target *target)
+static void make_room_for_files(struct target *target)
 {
 	struct rlimit limit;
 	int threads = target_thread_count(target);
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
+	target->files = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || threads < 0)
 		return;
-	rlim_t wanted = 6 * (rlim_t)threads + 1024;
+	target->files = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
+	rlim_t wanted = 4 * (rlim_t)threads + 1024;
 	int highest = fcntl(
 		target->task_fd, F_DUPFD_CLOEXEC, (int)(wanted < limit.rlim_max ? wanted : limit.rlim_max - 1));
 	if (highest >= 0)
@@ -213,7 +238,10 @@ static int prepare(struct run *run, struct error *err)
 		.duration_ns = options->duration_ns,
 		.rate_hz = options->rate_hz,
 		.tids = options->tids,
-		.n_tids = options->n_tids};
+		.n_tids = options->n_tids,
+		.max_overhead = options->max_overhead,
+		.max_pause_ns = (uint64_t)options->max_pause_ns,
+		.realtime = !options->no_realtime};
 	return 0;
 }
 
@@ -257,6 +285,8 @@ static int profile_process(struct run *run)
 	}
 	note_cost(run);
 	ui_summary(&run->report, run->profile, &run->options, run->output.path);
+	if (!run->unharmed)
+		return EXIT_HARM;
 	return report_is_partial(&run->result) ? EXIT_PARTIAL : EXIT_FULL;
 }
 

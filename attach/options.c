@@ -18,6 +18,11 @@ static const char help[] =
 	"  -o, --output FILE      where to write; - is standard output; %p, %n and %t stand for the\n"
 	"                         PID, the program's name and the time (default cprof-%n-%p-%t.pb.gz)\n"
 	"      --tid TID          only this thread; may be given several times\n"
+	"      --max-overhead SHARE   of CPU time that profiling may cost; the rate is lowered to stay within\n"
+	"                         it (default 1%; 100% lifts it)\n"
+	"      --max-pause TIME   for how long one thread may be stopped: fewer are stopped together, and\n"
+	"                         longer stops are counted (default 1ms)\n"
+	"      --no-realtime      never use real-time priority while threads are stopped\n"
 	"      --max-depth N      frames kept of one stack, from both its ends (default 16384)\n"
 	"  -q, --quiet            only errors on standard error\n"
 	"  -v, --verbose          say what is done, and list the modules and where their names came from\n"
@@ -26,7 +31,8 @@ static const char help[] =
 	"\n"
 	"Ctrl-C and SIGTERM end the run early and write what there is.\n"
 	"Exit status: 0 a full profile, 1 a partial one (ended early, or some threads could not be\n"
-	"sampled), 2 nothing was written, 64 usage error.\n"
+	"sampled), 2 nothing was written, 3 written, but the target was not left as it was found,\n"
+	"64 usage error.\n"
 	"\n"
 	"Then: go tool pprof -top FILE, or go tool pprof -http=: FILE\n";
 
@@ -44,6 +50,7 @@ static const struct unit {
 	{"m", 60 * INT64_C(1000000000)},
 	{"s", INT64_C(1000000000)},
 	{"ms", 1000000},
+	{"us", 1000},
 };
 
 enum { N_UNITS = sizeof units / sizeof *units };
@@ -54,7 +61,7 @@ static const int64_t longest_ns = 30 * 24 * 3600 * INT64_C(1000000000);
  */
 static size_t unit_at(const char *text, const char **after)
 {
-	size_t len = strspn(text, "hms");
+	size_t len = strspn(text, "hmsu");
 	*after = text + len;
 	if (len == 0)
 		return *text == '\0' ? 2 : N_UNITS;
@@ -83,7 +90,7 @@ bool options_duration(const char *text, int64_t *ns)
 		least = unit + 1;
 		text = after;
 	}
-	if (!(total >= 1e6) || total > (double)longest_ns)
+	if (!(total >= 1) || total > (double)longest_ns)
 		return false;
 	*ns = (int64_t)total;
 	return true;
@@ -123,6 +130,19 @@ static int parse_rate(const char *text, double *rate, struct error *err)
 	return 0;
 }
 
+/* "1%", "0.5%"; without the sign it means per cent as well. */
+static int parse_share(const char *text, double *share, struct error *err)
+{
+	char *end;
+	double percent = strtod(text, &end);
+	bool whole = strcmp(end, "%") == 0 || *end == '\0';
+	if (end == text || !whole || !(percent >= 0.01) || percent > 100)
+		return error_set(
+			err, "'%s' is not a share: give per cent from 0.01%% to 100%%, such as 1%%", text);
+	*share = percent / 100;
+	return 0;
+}
+
 static int parse_event(const char *text, enum profile_kind *kind, struct error *err)
 {
 	if (strcmp(text, "cpu") == 0)
@@ -155,7 +175,7 @@ static int parse_depth(const char *text, size_t *depth, struct error *err)
 	return 0;
 }
 
-enum { OPTION_TID = 256, OPTION_MAX_DEPTH };
+enum { OPTION_TID = 256, OPTION_MAX_DEPTH, OPTION_MAX_OVERHEAD, OPTION_MAX_PAUSE, OPTION_NO_REALTIME };
 
 static const struct option long_options[] = {
 	{"pid", required_argument, NULL, 'p'},
@@ -166,6 +186,9 @@ static const struct option long_options[] = {
 	{"output", required_argument, NULL, 'o'},
 	{"tid", required_argument, NULL, OPTION_TID},
 	{"max-depth", required_argument, NULL, OPTION_MAX_DEPTH},
+	{"max-overhead", required_argument, NULL, OPTION_MAX_OVERHEAD},
+	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
+	{"no-realtime", no_argument, NULL, OPTION_NO_REALTIME},
 	{"quiet", no_argument, NULL, 'q'},
 	{"no-progress", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
@@ -180,7 +203,7 @@ static int parse_option(int option, struct options *options, struct error *err)
 	case 'p':
 		return parse_pid(optarg, &options->pid, err);
 	case 'd':
-		if (options_duration(optarg, &options->duration_ns))
+		if (options_duration(optarg, &options->duration_ns) && options->duration_ns >= 1000000)
 			return 0;
 		return error_set(err, "'%s' is not a duration: give 30, 30s, 1m30s or 500ms", optarg);
 	case 'r':
@@ -195,6 +218,15 @@ static int parse_option(int option, struct options *options, struct error *err)
 		return parse_tid(optarg, options, err);
 	case OPTION_MAX_DEPTH:
 		return parse_depth(optarg, &options->max_depth, err);
+	case OPTION_MAX_OVERHEAD:
+		return parse_share(optarg, &options->max_overhead, err);
+	case OPTION_MAX_PAUSE:
+		if (options_duration(optarg, &options->max_pause_ns))
+			return 0;
+		return error_set(err, "'%s' is not a pause: give a time such as 500us or 1ms", optarg);
+	case OPTION_NO_REALTIME:
+		options->no_realtime = true;
+		return 0;
 	case 'q':
 		options->quiet = true;
 		return 0;
@@ -223,7 +255,9 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	*options = (struct options){.duration_ns = 30 * INT64_C(1000000000),
 		.rate_hz = 99,
 		.kind = PROFILE_CPU,
-		.max_depth = 16384};
+		.max_depth = 16384,
+		.max_overhead = 0.01,
+		.max_pause_ns = 1000000};
 	optind = 0; /* glibc: start anew, so that tests can call this more than once */
 	opterr = 0;
 	int option;

@@ -19,6 +19,9 @@ struct options {
 	pid_t tids[OPTIONS_MAX_TIDS];
 	size_t n_tids; /* 0: every thread */
 	size_t max_depth;
+	double max_overhead; /* share: 0.01 is 1 % */
+	int64_t max_pause_ns;
+	bool no_realtime;
 	bool quiet, verbose;
 };
 

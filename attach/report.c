@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void add(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void add(struct report *report, const char *format, ...)
+void report_add(struct report *report, const char *format, ...)
 {
 	if (report->n == REPORT_LINES)
 		return;
@@ -38,24 +36,29 @@ static void add_samples(
 	struct report *report, const struct sampler_result *result, const struct sampler_options *options)
 {
 	double seconds = (double)result->duration_ns / 1e9;
-	add(report,
+	report_add(report,
 		"samples   %" PRIu64 " in %.2f s from %" PRIu64
-		" thread%s (%.1f Hz achieved of %.1f requested, %" PRIu64 " late ticks%s)",
+		" thread%s (%.1f Hz achieved of %.1f requested, %" PRIu64 " late ticks%s%s)",
 		result->samples, seconds, result->threads, result->threads == 1 ? "" : "s",
 		seconds > 0 ? (double)result->ticks / seconds : 0, options->rate_hz, result->late_ticks,
+		result->lowered_ticks > 0 ? "; lowered to stay within --max-overhead" : "",
 		end_words(result->end));
 }
 
-static void add_pauses(struct report *report, const struct sampler_result *result)
+static void add_pauses(
+	struct report *report, const struct sampler_result *result, const struct sampler_options *options)
 {
 	const struct histogram *pauses = &result->pauses;
 	if (result->stops == 0) {
-		add(report, "pauses    none: no thread was stopped");
+		report_add(report, "pauses    none: no thread was stopped");
 		return;
 	}
-	add(report, "pauses    %" PRIu64 " stops of one thread, median %.0f µs, p99 %.0f µs, longest %.0f µs",
+	report_add(report,
+		"pauses    %" PRIu64
+		" stops of one thread, median %.0f µs, p99 %.0f µs, longest %.0f µs, %" PRIu64 " above %g ms",
 		result->stops, (double)histogram_percentile(pauses, 50) / 1e3,
-		(double)histogram_percentile(pauses, 99) / 1e3, (double)pauses->max_ns / 1e3);
+		(double)histogram_percentile(pauses, 99) / 1e3, (double)pauses->max_ns / 1e3,
+		result->long_pauses, (double)options->max_pause_ns / 1e6);
 }
 
 static void add_stacks(struct report *report, const struct sampler_result *result)
@@ -73,34 +76,48 @@ static void add_stacks(struct report *report, const struct sampler_result *resul
 	if (result->guessed > 0 && n < (int)sizeof line)
 		snprintf(line + n, sizeof line - (size_t)n, "; %" PRIu64 " of the complete ones partly guessed",
 			result->guessed);
-	add(report, "%s)", line);
+	report_add(report, "%s)", line);
 }
 
 static void add_time(
 	struct report *report, const struct sampler_result *result, const struct sampler_options *options)
 {
 	if (options->kind == PROFILE_STATE) {
-		add(report,
+		report_add(report,
 			"wall      every thread's time by state; %.2f s of CPU charged by the kernel meanwhile",
 			(double)result->kernel_cpu_ns / 1e9);
 		return;
 	}
-	add(report, "cpu       %.2f s in stacks, %.2f s charged by the kernel (%.1f %% between samples)",
+	report_add(report, "cpu       %.2f s in stacks, %.2f s charged by the kernel (%.1f %% between samples)",
 		(double)(result->kernel_cpu_ns - result->between_cpu_ns) / 1e9,
 		(double)result->kernel_cpu_ns / 1e9, percent(result->between_cpu_ns, result->kernel_cpu_ns));
 }
 
+/* Times that a thread was due and not sampled. */
+static void add_skips(struct report *report, const struct sampler_result *result)
+{
+	uint64_t skips = result->late_stops + result->uninterruptible + result->pending + result->no_room;
+	if (skips > 0)
+		report_add(report,
+			"skipped   %" PRIu64 " times a running thread was not sampled: %" PRIu64
+			" got no CPU to stop on, %" PRIu64 " in an uninterruptible wait, %" PRIu64
+			" still stopping, %" PRIu64 " without room for the stack",
+			skips, result->late_stops, result->uninterruptible, result->pending, result->no_room);
+	if (result->short_counts > 0)
+		report_add(report,
+			"short     %" PRIu64 " system calls returned less than was asked for because of a "
+			"stop; their threads were left "
+			"alone for %" PRIu64 " samples (label backed_off)",
+			result->short_counts, result->backed_off);
+}
+
 static void add_losses(struct report *report, const struct sampler_result *result)
 {
-	if (result->missed > 0)
-		add(report,
-			"missed    %" PRIu64
-			" times a thread did not stop within its tick (sampled when it did)",
-			result->missed);
 	if (result->threads_refused > 0)
-		add(report, "refused   %" PRIu64 " threads could not be sampled", result->threads_refused);
+		report_add(
+			report, "refused   %" PRIu64 " threads could not be sampled", result->threads_refused);
 	if (result->out_of_memory)
-		add(report, "memory    ran out: some samples were lost");
+		report_add(report, "memory    ran out: some samples were lost");
 }
 
 void report_make(
@@ -108,11 +125,12 @@ void report_make(
 {
 	report->n = 0;
 	add_samples(report, result, options);
-	add_pauses(report, result);
+	add_pauses(report, result, options);
 	add_stacks(report, result);
 	add_time(report, result, options);
+	add_skips(report, result);
 	add_losses(report, result);
-	add(report,
+	report_add(report,
 		"own use   %.2f s of CPU (%.1f %% of one core); %" PRIu64 " interrupted system calls restarted",
 		(double)result->own_cpu_ns / 1e9, percent(result->own_cpu_ns, (uint64_t)result->duration_ns),
 		result->eintr_repaired);

@@ -5,7 +5,7 @@
 
 #include "attach/sampler.h"
 
-enum { REPORT_LINES = 8, REPORT_WIDTH = 256 };
+enum { REPORT_LINES = 16, REPORT_WIDTH = 256 };
 
 struct report {
 	char line[REPORT_LINES][REPORT_WIDTH];
@@ -14,6 +14,8 @@ struct report {
 
 void report_make(
 	const struct sampler_result *result, const struct sampler_options *options, struct report *report);
+/* One more line. */
+void report_add(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* True when the file does not hold what was asked for: ended early, threads that could not be sampled, memory
  * out. */
 bool report_is_partial(const struct sampler_result *result);

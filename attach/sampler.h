@@ -21,6 +21,9 @@ struct sampler_options {
 	double rate_hz;
 	const pid_t *tids; /* borrowed; n_tids 0: every thread */
 	size_t n_tids;
+	double max_overhead; /* share of CPU time that we may cost, 0.01 for 1 %; see pace.h */
+	uint64_t max_pause_ns; /* for how long one thread should be stopped at most */
+	bool realtime; /* SCHED_FIFO may be used while threads are stopped */
 };
 
 enum sampler_end { END_DURATION, END_SIGNAL, END_TARGET };
@@ -35,17 +38,26 @@ struct sampler_result {
 	enum sampler_end end;
 	int64_t time_ns; /* start, since the epoch */
 	int64_t duration_ns; /* from the first tick to the end */
-	uint64_t ticks, late_ticks;
+	uint64_t ticks, late_ticks; /* taken; skipped because their time had passed */
+	uint64_t lowered_ticks; /* put off to stay within max_overhead */
 	uint64_t samples; /* with a stack, running and asleep; a sleep counts at every tick */
 	uint64_t threads, threads_refused;
-	uint64_t missed; /* threads that did not stop within their tick, or whose stack did not fit */
+	/* Times that a running thread was not sampled in its tick: it did not stop in time (no CPU), for it
+	 * waited uninterruptibly, it had still not stopped since an earlier tick, there was no room for its
+	 * stack. */
+	uint64_t late_stops, uninterruptible, pending, no_room;
 	uint64_t eintr_repaired;
+	uint64_t short_counts; /* system calls that returned less because of a stop */
+	uint64_t backed_off; /* samples of threads not stopped for that reason: their last stack again */
 	uint64_t stacks[STOP_KINDS], guessed; /* samples by the end of their walk */
 	uint64_t stops; /* of one thread each */
 	struct histogram pauses; /* of stopped threads that had a CPU: from the interrupt to going on */
+	uint64_t long_pauses; /* of them longer than max_pause_ns */
 	uint64_t kernel_cpu_ns; /* what the kernel charged to the process (or the chosen threads) */
 	uint64_t between_cpu_ns; /* of it what no sample carries */
 	uint64_t own_cpu_ns; /* the sampling thread's own */
+	bool job_stopped; /* at the end, job control had the target stopped */
+	bool realtime; /* SCHED_FIFO was used */
 	bool out_of_memory; /* some samples were lost to it */
 };
 

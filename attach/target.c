@@ -221,6 +221,8 @@ void target_close(struct target *target)
 
 /* ---- threads, read without stopping ---- */
 
+enum { SPARE_FILES = 512 };
+
 static int open_thread_file(const struct target *target, pid_t tid, const char *name)
 {
 	char path[64];
@@ -228,25 +230,47 @@ static int open_thread_file(const struct target *target, pid_t tid, const char *
 	return openat(target->task_fd, path, O_RDONLY | O_CLOEXEC);
 }
 
+/* Keeps the descriptor if there are enough, and leaves some for everything else. */
+static int keep(const struct target *target, int fd)
+{
+	int spare = target->files / 2 < SPARE_FILES ? target->files / 2 : SPARE_FILES;
+	if (fd < target->files - spare)
+		return fd;
+	close(fd);
+	return -1;
+}
+
 int thread_open(const struct target *target, pid_t tid, struct thread *thread)
 {
 	struct thread t = {.tid = tid};
 	t.schedstat_fd = open_thread_file(target, tid, "schedstat");
 	t.syscall_fd = t.schedstat_fd < 0 ? -1 : open_thread_file(target, tid, "syscall");
-	t.stat_fd = t.syscall_fd < 0 ? -1 : open_thread_file(target, tid, "stat");
-	if (t.stat_fd < 0 || thread_read_name(target, &t) != 0) {
+	if (t.syscall_fd < 0 || thread_read_name(target, &t) != 0) {
 		int saved = errno;
 		thread_close(&t);
 		errno = saved;
 		return -1;
 	}
+	t.syscall_fd = keep(target, t.syscall_fd);
+	t.schedstat_fd = keep(target, t.schedstat_fd);
 	*thread = t;
 	return 0;
 }
 
+/* One of the thread's files, by its kept descriptor if there is one. */
+static ssize_t read_thread_file(
+	const struct target *target, pid_t tid, int kept_fd, const char *name, char *text, size_t size)
+{
+	if (kept_fd >= 0)
+		return pread_small(kept_fd, text, size);
+	char path[64];
+	snprintf(path, sizeof path, "%d/%s", tid, name);
+	return read_small(target->task_fd, path, text, size);
+}
+
 void thread_close(struct thread *thread)
 {
-	int *fds[] = {&thread->schedstat_fd, &thread->syscall_fd, &thread->stat_fd};
+	int *fds[] = {&thread->schedstat_fd, &thread->syscall_fd};
 	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
 		if (*fds[i] >= 0)
 			close(*fds[i]);
@@ -279,18 +303,24 @@ int target_each_thread(const struct target *target, void (*each)(void *context, 
 	}
 }
 
+/* Field `wanted` of proc_pid_stat(5), counted from 1; fields 3 and up follow the name, which may hold anything.
+ */
+static bool stat_field(const char *text, int wanted, unsigned long long *value)
+{
+	const char *p = strrchr(text, ')');
+	for (int field = 3; p != NULL && field <= wanted; field++)
+		p = strchr(p + 1, ' ');
+	return p != NULL && sscanf(p, " %llu", value) == 1;
+}
+
 uint64_t target_stack_start(const struct target *target)
 {
 	char path[64], text[1024];
 	unsigned long long start;
 	snprintf(path, sizeof path, "%d/stat", target->live_tid);
-	if (read_small(target->task_fd, path, text, sizeof text) <= 0)
+	if (read_small(target->task_fd, path, text, sizeof text) <= 0 || !stat_field(text, 28, &start))
 		return 0;
-	const char *p = strrchr(text, ')');
-	/* Fields 3 to 27 lie between the name and it. */
-	for (int field = 3; p != NULL && field <= 28; field++)
-		p = strchr(p + 1, ' ');
-	return p != NULL && sscanf(p, " %llu", &start) == 1 ? start : 0;
+	return start;
 }
 
 int target_thread_count(const struct target *target)
@@ -313,10 +343,10 @@ static uint64_t take_number(const char **p)
 	return value;
 }
 
-int thread_schedstat(const struct thread *thread, struct schedstat *out)
+int thread_schedstat(const struct target *target, const struct thread *thread, struct schedstat *out)
 {
 	char text[96];
-	if (pread_small(thread->schedstat_fd, text, sizeof text) <= 0)
+	if (read_thread_file(target, thread->tid, thread->schedstat_fd, "schedstat", text, sizeof text) <= 0)
 		return -1;
 	const char *p = text;
 	out->run_ns = take_number(&p);
@@ -325,13 +355,24 @@ int thread_schedstat(const struct thread *thread, struct schedstat *out)
 	return 0;
 }
 
-int thread_state(const struct thread *thread, char *letter)
+int thread_state(const struct target *target, const struct thread *thread, char *letter)
 {
 	char text[1024];
 	unsigned long flags;
-	if (pread_small(thread->stat_fd, text, sizeof text) <= 0 || !parse_stat(text, letter, &flags))
+	if (read_thread_file(target, thread->tid, -1, "stat", text, sizeof text) <= 0 ||
+		!parse_stat(text, letter, &flags))
 		return -1;
 	return 0;
+}
+
+int thread_cpu(const struct target *target, const struct thread *thread)
+{
+	char text[1024];
+	unsigned long long cpu;
+	if (read_thread_file(target, thread->tid, -1, "stat", text, sizeof text) <= 0 ||
+		!stat_field(text, 39, &cpu) || cpu > INT_MAX)
+		return -1;
+	return (int)cpu;
 }
 
 int thread_read_name(const struct target *target, struct thread *thread)
@@ -345,10 +386,10 @@ int thread_read_name(const struct target *target, struct thread *thread)
 	return 0;
 }
 
-int thread_blocked(const struct thread *thread, struct blocked *out)
+int thread_blocked(const struct target *target, const struct thread *thread, struct blocked *out)
 {
 	char text[256];
-	if (pread_small(thread->syscall_fd, text, sizeof text) <= 0)
+	if (read_thread_file(target, thread->tid, thread->syscall_fd, "syscall", text, sizeof text) <= 0)
 		return -1;
 	if (strncmp(text, "running", 7) == 0)
 		return 0;
@@ -440,6 +481,20 @@ int target_open_file(const struct target *target, const struct map *map)
 	return open_same_file(path, map);
 }
 
+int target_file_flags(const struct target *target, pid_t tid, int fd, int *flags)
+{
+	char path[64], text[1024];
+	snprintf(path, sizeof path, "%d/fdinfo/%d", tid, fd);
+	if (read_small(target->task_fd, path, text, sizeof text) <= 0)
+		return -1;
+	/* proc_pid_fdinfo(5): "flags:\t0100002", octal. */
+	const char *line = strstr(text, "flags:\t");
+	if (line == NULL)
+		return -1;
+	*flags = (int)strtol(line + 7, NULL, 8);
+	return 0;
+}
+
 int target_cpu_ns(const struct target *target, uint64_t *ns)
 {
 	struct timespec t;
@@ -449,26 +504,33 @@ int target_cpu_ns(const struct target *target, uint64_t *ns)
 	return 0;
 }
 
-struct traced {
+struct inspection {
 	const struct target *target;
-	bool any;
+	struct target_traces *found;
 };
 
-static void is_traced_by_us(void *context, pid_t tid)
+static void inspect(void *context, pid_t tid)
 {
-	struct traced *traced = context;
+	struct inspection *inspection = context;
 	char path[64], status[4096];
 	snprintf(path, sizeof path, "%d/status", tid);
-	if (read_small(traced->target->task_fd, path, status, sizeof status) > 0 &&
-		status_number(status, "TracerPid") == getpid())
-		traced->any = true;
+	if (read_small(inspection->target->task_fd, path, status, sizeof status) <= 0)
+		return;
+	const char *state = strstr(status, "\nState:\t");
+	long tracer = status_number(status, "TracerPid");
+	inspection->found->threads++;
+	/* A thread of ours traces, and is shown as its process. */
+	inspection->found->traced += tracer == getpid();
+	/* Of another tracer's stops nothing is known. */
+	if (state != NULL && (tracer == 0 || tracer == getpid()))
+		inspection->found->stopped += state[8] == 'T' || state[8] == 't';
 }
 
-bool target_is_traced(const struct target *target)
+void target_inspect(const struct target *target, struct target_traces *found)
 {
-	struct traced traced = {target, false};
-	target_each_thread(target, is_traced_by_us, &traced);
-	return traced.any;
+	struct inspection inspection = {target, found};
+	*found = (struct target_traces){0};
+	target_each_thread(target, inspect, &inspection);
 }
 
 /* ---- ptrace ---- */

@@ -29,8 +29,7 @@ struct blocked {
 
 struct thread {
 	pid_t tid;
-	int schedstat_fd, syscall_fd,
-		stat_fd; /* kept open: a read then costs a fifth; -1 when out of descriptors */
+	int schedstat_fd, syscall_fd; /* kept open: a read then costs a fifth; -1 when descriptors are few */
 	char name[16];
 	bool seized;
 	bool interrupted; /* asked to stop, has not yet */
@@ -44,6 +43,7 @@ struct target {
 	char name[16]; /* comm */
 	char exe[4096]; /* readlink of /proc/PID/exe, " (deleted)" cut; "" for want of permission */
 	int task_fd; /* /proc/PID/task */
+	int files; /* how many descriptors we may have */
 	clockid_t cpu_clock; /* CPU time of all threads, past ones included (clock_getcpuclockid(3)) */
 };
 
@@ -69,11 +69,13 @@ uint64_t target_stack_start(const struct target *target);
 int target_thread_count(const struct target *target);
 
 /* The following return 0, or -1 when the thread is gone (or, for thread_blocked, may not be read). */
-int thread_schedstat(const struct thread *thread, struct schedstat *out);
-int thread_state(const struct thread *thread, char *letter); /* R S D T t Z X I */
+int thread_schedstat(const struct target *target, const struct thread *thread, struct schedstat *out);
+int thread_state(const struct target *target, const struct thread *thread, char *letter); /* R S D T t Z X I */
+/* The CPU that it runs on, or ran on last. */
+int thread_cpu(const struct target *target, const struct thread *thread);
 int thread_read_name(const struct target *target, struct thread *thread);
 /* Returns 1 and fills *out when the thread waits, 0 when it is running or ready to run. */
-int thread_blocked(const struct thread *thread, struct blocked *out);
+int thread_blocked(const struct target *target, const struct thread *thread, struct blocked *out);
 
 /* Copies target memory through thread `tid` without stopping anything; stops at the first unreadable page. */
 size_t target_read(pid_t tid, uint64_t address, void *buffer, size_t len);
@@ -83,10 +85,16 @@ char *target_maps(const struct target *target, pid_t tid, size_t *len);
 /* A descriptor of the very file behind `map`: through map_files where we may, else by path, checked by device
  * and inode. -1 if none. */
 int target_open_file(const struct target *target, const struct map *map);
+/* The flags of open(2) with which thread `tid` has `fd` open. */
+int target_file_flags(const struct target *target, pid_t tid, int fd, int *flags);
 /* CPU nanoseconds of the process since it started; -1 when it is gone. */
 int target_cpu_ns(const struct target *target, uint64_t *ns);
-/* True while any thread of the process says that we trace it. */
-bool target_is_traced(const struct target *target);
+/* What the threads of the process show of us, by /proc/PID/task/TID/status. */
+struct target_traces {
+	size_t threads, traced; /* seen; of them with us as their tracer */
+	size_t stopped; /* in state T or t */
+};
+void target_inspect(const struct target *target, struct target_traces *found);
 
 /* ptrace, by the one thread of ours that seized. All return 0, or -1 with errno (ESRCH: not stopped or gone,
  * which is normal). */

@@ -30,13 +30,14 @@ enum extra_string {
 	EXTRA_THREAD,
 	EXTRA_STATE,
 	EXTRA_SYSCALL,
+	EXTRA_BACKED_OFF,
 	EXTRA_TID,
 	EXTRA_PID,
 	EXTRA_STRINGS
 };
 
-static const char *const extra_strings[EXTRA_STRINGS] = {
-	"samples", "count", "cpu", "wall", "nanoseconds", "thread", "state", "syscall", "tid", "pid"};
+static const char *const extra_strings[EXTRA_STRINGS] = {"samples", "count", "cpu", "wall", "nanoseconds",
+	"thread", "state", "syscall", "backed_off", "tid", "pid"};
 
 static int64_t extra(const struct writer *writer, enum extra_string which)
 {
@@ -257,6 +258,7 @@ static void write_sample(struct writer *writer, uint32_t number, uint64_t *ids)
 	add_label(&labels, extra(writer, EXTRA_THREAD), key->thread, 0);
 	add_label(&labels, extra(writer, EXTRA_STATE), key->state, 0);
 	add_label(&labels, extra(writer, EXTRA_SYSCALL), key->syscall, 0);
+	add_label(&labels, extra(writer, EXTRA_BACKED_OFF), key->backed_off, 0);
 	add_label(&labels, extra(writer, EXTRA_TID), 0, key->tid);
 	add_label(&labels, extra(writer, EXTRA_PID), 0, key->pid);
 	message.n_location_id = key->n;

@@ -110,10 +110,12 @@ static int make_key(struct profile *profile, const struct labels *labels, size_t
 		.thread = profile_intern(profile, labels->thread != NULL ? labels->thread : ""),
 		.state = profile_intern(profile, labels->state != NULL ? labels->state : ""),
 		.syscall = profile_intern(profile, labels->syscall != NULL ? labels->syscall : ""),
+		.backed_off = profile_intern(profile, labels->backed_off != NULL ? labels->backed_off : ""),
 		.tid = labels->tid,
 		.pid = labels->pid,
 		.n = (uint32_t)n};
-	bool failed = key->thread == TABLE_NONE || key->state == TABLE_NONE || key->syscall == TABLE_NONE;
+	bool failed = key->thread == TABLE_NONE || key->state == TABLE_NONE || key->syscall == TABLE_NONE ||
+		      key->backed_off == TABLE_NONE;
 	return failed ? -1 : 0;
 }
 

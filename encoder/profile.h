@@ -11,6 +11,7 @@ enum profile_kind { PROFILE_CPU, PROFILE_STATE };
 /* Labels of one sample; strings are copied, NULL or "" leaves a label out, and so does 0 for a number. */
 struct labels {
 	const char *thread, *state, *syscall;
+	const char *backed_off; /* why the thread was not stopped, and an older stack stands for it */
 	pid_t tid, pid;
 };
 

@@ -257,6 +257,8 @@ class Tool:
     def record(self, pid, *args, duration="2s", code=0, output="out.pb.gz", **popen):
         """A run that must succeed and leave a file: -p pid -d duration -o FOLDER/output."""
         path = os.path.join(self.folder, output)
+        if "-r" in args and "--max-overhead" not in args:
+            args = (*args, "--max-overhead", "100%")  # exactly this rate, whatever the machine is busy with
         run = self.run("-p", pid, "-d", duration, "-o", path, *args, **popen)
         run.path = path
         assert run.code == code, f"exit code {run.code}, not {code}:\n{run.stderr}"

@@ -1,0 +1,292 @@
+/* Stops: running threads are interrupted together; each gives its registers and stack, and goes on at once. */
+#include "attach/eintr.h"
+#include "attach/sampling.h"
+#include "attach/syscalls.h"
+
+#include <errno.h>
+#include <signal.h>
+
+enum {
+	HARVEST_NS = 5000000, /* a thread that does not stop within this is left pending */
+	ALONE_TICKS = 8, /* one thread has run for so long: we go where it is */
+};
+
+/* The kernel's restart codes at a stop: the thread sat in a system call until our interrupt woke it
+ * (include/linux/errno.h). */
+static bool was_blocked(const struct user_regs_struct *regs)
+{
+	long long code = -(long long)regs->rax;
+	return (long long)regs->orig_rax >= 0 && (code == 512 || code == 513 || code == 514 || code == 516);
+}
+
+static void copy_regs(const struct user_regs_struct *from, struct regs *to)
+{
+	*to = (struct regs){.r = {from->rax, from->rdx, from->rcx, from->rbx, from->rsi, from->rdi, from->rbp,
+				    from->rsp, from->r8, from->r9, from->r10, from->r11, from->r12, from->r13,
+				    from->r14, from->r15, from->rip},
+		.known = REGS_ALL};
+}
+
+/* Was the thread waiting for a CPU at the tick? If it had to wait longer for one than has passed since we woke
+ * up for the tick, it waited before: otherwise only our own waking took its CPU away. */
+static void note_waiting(const struct sampler *s, struct entry *entry, const struct schedstat *stopped)
+{
+	bool had_turn = stopped->count != entry->last.count;
+	entry->waited_ns = had_turn ? stopped->wait_ns - entry->last.wait_ns : 0;
+	entry->waited = entry->waited_ns > now_ns(CLOCK_MONOTONIC) - s->tick_ns;
+}
+
+static void label_state(
+	struct sampler *s, struct entry *entry, const struct user_regs_struct *regs, struct taken *taken)
+{
+	bool blocked = was_blocked(regs);
+	taken->state = blocked ? "sleeping" : entry->waited ? "runnable" : "running";
+	taken->syscall = blocked ? syscall_name((long)regs->orig_rax) : NULL;
+	taken->wall_ns = (int64_t)(s->tick_ns - entry->charged_wall_ns);
+	entry->charged_wall_ns = s->tick_ns;
+	entry->charged_tick = s->tick;
+}
+
+/* The thread is stopped: registers, one copy, and the CPU time up to this stop. Nothing is allocated or walked
+ * here. */
+static void take_sample(struct sampler *s, struct entry *entry, struct user_regs_struct *regs)
+{
+	struct schedstat stopped;
+	if (s->n_taken == sizeof s->taken / sizeof *s->taken || copies_are_full(&s->copies) ||
+		thread_schedstat(s->target, &entry->thread, &stopped) != 0) {
+		s->result->no_room++;
+		return;
+	}
+	struct taken *taken = &s->taken[s->n_taken];
+	*taken = (struct taken){.entry = entry, .snapshot = {.tid = entry->thread.tid}};
+	copy_regs(regs, &taken->snapshot.regs);
+	if (entry->thread.tid != s->target->pid)
+		entry->hint.home = regs->fs_base;
+	capture_stack(s->space, &entry->hint, &s->copies, &taken->snapshot);
+	note_waiting(s, entry, &stopped);
+	if (wants_state(s))
+		label_state(s, entry, regs, taken);
+	taken->cut_short = eintr_may_be_cut_short(regs);
+	if (taken->cut_short)
+		taken->regs = *regs;
+	/* After an exec by another thread than the leader, the leader's TID has that thread's account. */
+	if (stopped.run_ns < entry->charged_run_ns)
+		entry->charged_run_ns = stopped.run_ns;
+	taken->run_ns = (int64_t)(stopped.run_ns - entry->charged_run_ns);
+	entry->last = stopped;
+	entry->taken = true;
+	/* A thread that waited for a CPU all the time has used none: nothing happened that a CPU profile could
+	 * show. */
+	if (taken->run_ns == 0 && !wants_state(s))
+		return;
+	entry->charged_run_ns = stopped.run_ns;
+	s->n_taken++;
+}
+
+static void stop_is_over(struct sampler *s, struct entry *entry)
+{
+	if (!entry->thread.interrupted)
+		return;
+	entry->thread.interrupted = false;
+	s->due -= entry->due;
+	entry->due = false;
+}
+
+static void count_pause(struct sampler *s, const struct entry *entry, uint64_t stopped_at_ns)
+{
+	uint64_t now = now_ns(CLOCK_MONOTONIC), pause = now - entry->interrupted_at_ns;
+	s->result->stops++;
+	pace_served(&s->pace, now - stopped_at_ns);
+	/* A thread without a CPU loses none while it waits for one: only those that ran were made to pause, and
+	 * not by us while something else ran in their place. */
+	if (entry->waited)
+		return;
+	pause -= entry->waited_ns < pause ? entry->waited_ns : pause;
+	histogram_add(&s->result->pauses, pause);
+	s->stopped_ns += pause;
+	s->result->long_pauses += pause > s->options->max_pause_ns;
+}
+
+/* A thread has stopped. */
+static void on_stop(struct sampler *s, struct entry *entry, const struct wait_event *event)
+{
+	struct user_regs_struct regs;
+	bool ours = entry->thread.interrupted;
+	uint64_t stopped_at_ns = now_ns(CLOCK_MONOTONIC);
+	if (ours && thread_get_regs(&entry->thread, &regs) == 0) {
+		if (!entry->taken)
+			take_sample(s, entry, &regs);
+		if (event->kind == TARGET_STOPPED && eintr_repair(&regs) &&
+			thread_set_regs(&entry->thread, &regs) == 0)
+			s->result->eintr_repaired++;
+	}
+	if (event->kind == TARGET_GROUP)
+		thread_listen(&entry->thread);
+	else
+		thread_continue(&entry->thread, event->signal);
+	if (!ours)
+		return;
+	count_pause(s, entry, stopped_at_ns);
+	/* After a signal the stop that we asked for is still to come; its sample is there already. */
+	if (event->kind != TARGET_SIGNAL)
+		stop_is_over(s, entry);
+}
+
+void harvest_revive(struct sampler *s, struct entry *entry)
+{
+	struct thread fresh;
+	if (thread_open(s->target, entry->thread.tid, &fresh) != 0)
+		return;
+	fresh.seized = entry->thread.seized;
+	thread_close(&entry->thread);
+	entry->thread = fresh;
+	entry->gone = entry->asleep = entry->taken = false;
+	entry->hint = (struct capture_hint){0};
+	threads_heat(&s->threads, entry);
+}
+
+/* exec: the thread that called it now has the leader's TID, and all others are gone (ptrace(2), "execve(2)
+ * under ptrace"). */
+static void on_exec(struct sampler *s, struct entry *entry)
+{
+	stop_is_over(s, entry);
+	entry->thread.seized = true;
+	harvest_revive(s, entry);
+	s->maps_ns = 0;
+	s->maps_stale = s->relist = true;
+	s->nobodys_ns = INT64_MIN / 2; /* accounts have changed hands: look at everything once */
+	thread_continue(&entry->thread, 0);
+}
+
+static void on_event(struct sampler *s, const struct wait_event *event)
+{
+	struct entry *entry = threads_find(&s->threads, event->tid);
+	if (entry == NULL)
+		return;
+	switch (event->kind) {
+	case TARGET_GONE:
+		stop_is_over(s, entry);
+		entry->thread.seized = false;
+		entry->gone = s->relist = true;
+		break;
+	case TARGET_EXEC:
+		on_exec(s, entry);
+		break;
+	case TARGET_STOPPED:
+	case TARGET_SIGNAL:
+	case TARGET_GROUP:
+		on_stop(s, entry, event);
+		break;
+	}
+}
+
+void harvest_events(struct sampler *s)
+{
+	struct wait_event event;
+	while (target_wait(&event) > 0)
+		on_event(s, &event);
+}
+
+void harvest_wait(struct sampler *s, uint64_t deadline_ns)
+{
+	uint64_t now = now_ns(CLOCK_MONOTONIC);
+	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+	struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+	int signal = sigtimedwait(&s->signals, NULL, &timeout);
+	if (signal > 0 && signal != SIGCHLD)
+		s->running_out = true;
+}
+
+static void refuse(struct sampler *s, struct entry *entry)
+{
+	if (!entry->refused)
+		s->result->threads_refused++;
+	entry->refused = true;
+}
+
+/* Seizes on first use. ESRCH of a seized thread: exec gave its TID to another thread, which has no tracer yet.
+ */
+static bool ask_to_stop(struct sampler *s, struct entry *entry)
+{
+	for (int attempt = 0; attempt < 2; attempt++) {
+		if (!entry->thread.seized && thread_seize(&entry->thread) != 0)
+			break;
+		entry->interrupted_at_ns = now_ns(CLOCK_MONOTONIC);
+		if (thread_interrupt(&entry->thread) == 0)
+			return true;
+		entry->thread.seized = false;
+	}
+	char letter;
+	if (errno == ESRCH || thread_state(s->target, &entry->thread, &letter) != 0 || letter == 'Z' ||
+		letter == 'X')
+		entry->gone = s->relist = true;
+	else
+		refuse(s, entry);
+	return false;
+}
+
+/* A single running thread is best stopped from its own CPU; several are stopped sooner from another. */
+static void choose_cpu(struct sampler *s)
+{
+	int cpu = -1;
+	s->alone = s->n_batch == 1 ? s->alone + 1 : 0;
+	if (s->alone >= ALONE_TICKS)
+		cpu = thread_cpu(s->target, &s->batch[0]->thread);
+	priority_follow(&s->priority, cpu);
+}
+
+/* Ready but without a CPU, or waiting uninterruptibly (a vfork does, too): they stop when they can, and are
+ * sampled then. */
+static void leave_pending(struct sampler *s, struct entry *entry)
+{
+	char letter;
+	if (!entry->due)
+		return;
+	entry->due = false;
+	if (thread_state(s->target, &entry->thread, &letter) == 0 && letter == 'D')
+		s->result->uninterruptible++;
+	else
+		s->result->late_stops++;
+}
+
+void harvest_batch(struct sampler *s)
+{
+	choose_cpu(s);
+	priority_raise(&s->priority);
+	for (size_t i = 0; i < s->n_batch; i++) {
+		s->batch[i]->due = ask_to_stop(s, s->batch[i]);
+		s->due += s->batch[i]->due;
+	}
+	uint64_t deadline = now_ns(CLOCK_MONOTONIC) + HARVEST_NS;
+	for (;;) {
+		harvest_events(s);
+		if (s->due == 0 || now_ns(CLOCK_MONOTONIC) >= deadline)
+			break;
+		harvest_wait(s, deadline);
+	}
+	priority_lower(&s->priority);
+	for (size_t i = 0; i < s->n_batch; i++)
+		leave_pending(s, s->batch[i]);
+	s->due = s->n_batch = 0;
+	ledger_charge_taken(s);
+}
+
+static bool is_pending(const struct sampler *s)
+{
+	for (size_t i = 0; i < THREAD_BUCKETS; i++)
+		for (const struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
+			if (entry->thread.interrupted && !entry->gone && !entry->asleep)
+				return true;
+	return false;
+}
+
+void harvest_settle(struct sampler *s)
+{
+	uint64_t deadline = now_ns(CLOCK_MONOTONIC) + 4 * (uint64_t)HARVEST_NS;
+	harvest_events(s);
+	while (is_pending(s) && now_ns(CLOCK_MONOTONIC) < deadline) {
+		harvest_wait(s, deadline);
+		harvest_events(s);
+	}
+	ledger_charge_taken(s);
+}

@@ -1,0 +1,223 @@
+/* Walks stacks, and charges time to them: CPU time up to each stop as the kernel has accounted it, wall time up
+ * to each tick. */
+#include "attach/eintr.h"
+#include "attach/sampling.h"
+
+#include <stdlib.h>
+
+enum {
+	MAPS_AT_MOST_EVERY_NS = 50000000, /* maps are re-read no more often than this */
+	BACK_OFF_NS = 50000000, /* after a first short count; doubled with each further one */
+	BACK_OFF_DOUBLINGS = 7,
+};
+
+void ledger_read_maps(struct sampler *s)
+{
+	size_t len;
+	char *text = target_maps(s->target, s->target->live_tid, &len);
+	s->maps_ns = now_ns(CLOCK_MONOTONIC);
+	s->maps_stale = false;
+	if (text == NULL)
+		return;
+	if (space_update(s->space, text, len) < 0)
+		s->result->out_of_memory = true;
+	free(text);
+}
+
+static void fill_labels(const struct sampler *s, const struct entry *entry, struct labels *labels)
+{
+	*labels =
+		(struct labels){.thread = entry->thread.name, .tid = entry->thread.tid, .pid = s->target->pid};
+}
+
+static void add(
+	struct sampler *s, const struct stack *stack, const struct labels *labels, int64_t count, int64_t ns)
+{
+	if (profile_add(s->profile, stack, labels, count, ns) != 0)
+		s->result->out_of_memory = true;
+	else if (!wants_state(s))
+		s->charged_ns += (uint64_t)ns;
+}
+
+static void count_walk(struct sampler *s, const struct stack *stack, uint64_t samples)
+{
+	s->result->stacks[stack->why] += samples;
+	if (stack->guessed && stack->why == STOP_ROOT)
+		s->result->guessed += samples;
+	s->result->samples += samples;
+	atomic_fetch_add_explicit(&s->progress->samples, samples, memory_order_relaxed);
+}
+
+/* A pc in no known mapping may belong to a library loaded since: the maps are read anew, and the same copy is
+ * walked again. */
+void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *snapshot, struct stack *stack)
+{
+	unwinder_walk(s->unwinder, snapshot, stack);
+	if (stack->why == STOP_NO_MAPPING && now_ns(CLOCK_MONOTONIC) - s->maps_ns >= MAPS_AT_MOST_EVERY_NS) {
+		ledger_read_maps(s);
+		unwinder_walk(s->unwinder, snapshot, stack);
+	}
+	if (stack->why == STOP_COPY_END)
+		entry->hint.want_bytes = capture_want_more(entry->hint.want_bytes);
+}
+
+/* ---- threads that were stopped ---- */
+
+/* A short count cannot be taken back: finishing the call on the thread's behalf would corrupt its stream if we
+ * were killed half-way. It is counted, and the thread is left alone for a while. */
+static void back_off(struct sampler *s, struct entry *entry, const struct stack *stack)
+{
+	struct back_off *b = &entry->back_off;
+	s->result->short_counts++;
+	if (!stack_keep(&b->stack, stack)) {
+		s->result->out_of_memory = true;
+		return;
+	}
+	b->until_ns = s->tick_ns + ((uint64_t)BACK_OFF_NS << b->times);
+	b->times += b->times < BACK_OFF_DOUBLINGS;
+	b->clean = 0;
+}
+
+static void charge_taken(struct sampler *s, struct taken *taken)
+{
+	struct stack stack;
+	struct labels labels;
+	ledger_walk(s, taken->entry, &taken->snapshot, &stack);
+	fill_labels(s, taken->entry, &labels);
+	labels.state = taken->state;
+	labels.syscall = taken->syscall;
+	add(s, &stack, &labels, 1, wants_state(s) ? taken->wall_ns : taken->run_ns);
+	count_walk(s, &stack, 1);
+	if (taken->cut_short && eintr_was_cut_short(s->target, taken->entry->thread.tid, &taken->regs))
+		back_off(s, taken->entry, &stack);
+	else if (++taken->entry->back_off.clean % 64 == 0)
+		taken->entry->back_off.times = 0;
+}
+
+void ledger_charge_taken(struct sampler *s)
+{
+	for (size_t i = 0; i < s->n_taken; i++)
+		charge_taken(s, &s->taken[i]);
+	s->n_taken = 0;
+	s->copies.used = 0;
+}
+
+void ledger_charge_backed_off(struct sampler *s, struct entry *entry)
+{
+	struct labels labels;
+	fill_labels(s, entry, &labels);
+	labels.backed_off = "short counts";
+	int64_t ns = (int64_t)(s->tick_ns - entry->charged_wall_ns);
+	if (wants_state(s)) {
+		labels.state = "running";
+		entry->charged_wall_ns = s->tick_ns;
+		entry->charged_tick = s->tick;
+	} else {
+		ns = (int64_t)(entry->now.run_ns - entry->charged_run_ns);
+		if (ns <= 0)
+			return;
+		entry->charged_run_ns = entry->now.run_ns;
+	}
+	s->result->backed_off++;
+	add(s, &entry->back_off.stack, &labels, 1, ns);
+	count_walk(s, &entry->back_off.stack, 1);
+}
+
+/* ---- sleeps ---- */
+
+void ledger_charge_sleep(struct sampler *s, struct entry *entry, uint64_t tick, uint64_t tick_ns)
+{
+	if (tick <= entry->charged_tick || entry->sleep.state == NULL)
+		return;
+	uint64_t ticks = tick - entry->charged_tick;
+	entry->sleep.count += (int64_t)ticks;
+	entry->sleep.ns += (int64_t)(tick_ns - entry->charged_wall_ns);
+	entry->charged_tick = tick;
+	entry->charged_wall_ns = tick_ns;
+	count_walk(s, &entry->sleep.stack, ticks);
+}
+
+void ledger_end_sleep(struct sampler *s, struct entry *entry)
+{
+	struct sleep *sleep = &entry->sleep;
+	if (sleep->state == NULL)
+		return;
+	struct labels labels;
+	fill_labels(s, entry, &labels);
+	labels.state = sleep->state;
+	labels.syscall = sleep->syscall;
+	if (sleep->ns > 0 || sleep->count > 0)
+		add(s, &sleep->stack, &labels, sleep->count, sleep->ns);
+	sleep->state = sleep->syscall = NULL;
+	sleep->count = sleep->ns = 0;
+}
+
+/* ---- the end ---- */
+
+static void add_named(struct sampler *s, const char *frame, const struct labels *labels, uint64_t ns)
+{
+	if (ns > 0 && profile_add_named(s->profile, frame, labels, 0, (int64_t)ns) != 0)
+		s->result->out_of_memory = true;
+}
+
+/* The thread's wall time from its last sample to the end: the sleep that it is in, or a tick's length of
+ * running. */
+static void charge_rest_of_wall(struct sampler *s, struct entry *entry)
+{
+	ledger_charge_sleep(s, entry, s->tick, s->last_tick_ns);
+	uint64_t rest = s->tick_ns - entry->charged_wall_ns;
+	entry->charged_wall_ns = s->tick_ns;
+	if (entry->sleep.state != NULL) {
+		entry->sleep.ns += (int64_t)rest;
+		ledger_end_sleep(s, entry);
+		return;
+	}
+	struct labels labels;
+	fill_labels(s, entry, &labels);
+	labels.state = "running";
+	add_named(s, "[time after the last sample]", &labels, rest);
+}
+
+/* The CPU time that the thread used since its last sample. */
+static uint64_t charge_rest_of_cpu(struct sampler *s, struct entry *entry)
+{
+	struct schedstat stat;
+	if (thread_schedstat(s->target, &entry->thread, &stat) != 0 || stat.run_ns <= entry->charged_run_ns)
+		return 0;
+	struct labels labels;
+	fill_labels(s, entry, &labels);
+	add_named(s, "[cpu between samples]", &labels, stat.run_ns - entry->charged_run_ns);
+	return stat.run_ns - entry->charged_run_ns;
+}
+
+static uint64_t charge_rest(struct sampler *s, struct entry *entry)
+{
+	if (entry->gone)
+		return 0;
+	if (!wants_state(s))
+		return charge_rest_of_cpu(s, entry);
+	charge_rest_of_wall(s, entry);
+	return 0;
+}
+
+/* CPU time that the kernel charged and no sample carries: of live threads under their names, of ended ones
+ * under the process. */
+void ledger_balance(struct sampler *s)
+{
+	uint64_t live = 0;
+	s->last_tick_ns = s->tick_ns;
+	s->tick_ns = now_ns(CLOCK_MONOTONIC);
+	for (size_t i = 0; i < THREAD_BUCKETS; i++)
+		for (struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
+			live += charge_rest(s, entry);
+	target_cpu_ns(s->target, &s->last_cpu_ns);
+	uint64_t total = s->last_cpu_ns - s->start_cpu_ns;
+	uint64_t known = s->charged_ns + live;
+	if (s->options->n_tids > 0 || total < known)
+		total = known;
+	s->result->kernel_cpu_ns = total;
+	s->result->between_cpu_ns = total - s->charged_ns;
+	struct labels labels = {.pid = s->target->pid};
+	if (!wants_state(s))
+		add_named(s, "[cpu between samples]", &labels, total - known);
+}

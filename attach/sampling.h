@@ -1,0 +1,112 @@
+/* What one run of the sampler holds, shared by its files and not for others: sampler.c (the clock and the list
+ * of threads), watch.c (what is seen without stopping), harvest.c (stops), ledger.c (walks and charges). */
+#ifndef ATTACH_SAMPLING_H
+#define ATTACH_SAMPLING_H
+
+#include "attach/pace.h"
+#include "attach/priority.h"
+#include "attach/sampler.h"
+#include "attach/threads.h"
+
+/* A copied stack that waits to be walked. */
+struct taken {
+	struct entry *entry;
+	struct snapshot snapshot;
+	int64_t run_ns, wall_ns;
+	const char *state, *syscall;
+	bool cut_short; /* a system call that our stop may have cut short was on its way out */
+	struct user_regs_struct regs; /* with which it returns, when cut_short */
+};
+
+struct sampler {
+	struct target *target;
+	struct space *space;
+	struct unwinder *unwinder;
+	struct profile *profile;
+	const struct sampler_options *options;
+	struct sampler_progress *progress;
+	struct sampler_result *result;
+
+	struct threads threads;
+	unsigned listing; /* number of the last listing of the threads */
+	bool relist; /* a thread came or went */
+	bool running_out; /* the end was asked for */
+	bool target_gone;
+	int refusal; /* errno: threads that may not even be looked at */
+	sigset_t signals;
+
+	struct pace pace;
+	struct priority priority;
+	uint64_t tick; /* number of this tick, from 1 on */
+	uint64_t tick_ns,
+		last_tick_ns; /* this tick's time, to which wall time is charged, and the one's before */
+	uint64_t stopped_ns; /* for how long threads that had a CPU were stopped, in all */
+
+	struct copies copies;
+	struct taken taken[PACE_BATCH * 2];
+	size_t n_taken;
+	struct entry *batch[PACE_BATCH];
+	size_t n_batch, due; /* interrupted together; of them not stopped yet */
+	unsigned alone; /* ticks in a row in which one thread ran */
+
+	uint64_t maps_ns; /* when maps were last read */
+	bool maps_stale;
+
+	uint64_t start_cpu_ns, last_cpu_ns; /* the process's CPU clock, at the start and as last read */
+	bool clock_is_fresh; /* it was read at this tick */
+	unsigned clock_rest; /* ticks to go without it */
+	uint64_t charged_ns; /* CPU time charged to stacks so far */
+	/* Of the process's CPU time, what the threads that were looked at have used, and what is known to be
+	 * nobody's that lives: what exceeds both was used by a thread that was not looked at. */
+	int64_t seen_run_ns, nobodys_ns;
+	size_t unswept; /* cold threads that the sweep has not come to yet */
+};
+
+static inline uint64_t now_ns(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline bool wants_state(const struct sampler *s)
+{
+	return s->options->kind == PROFILE_STATE;
+}
+
+/* ---- ledger.c ---- */
+
+void ledger_read_maps(struct sampler *s);
+/* Walks a stack; a pc in no known mapping has the maps read anew. The stack lives until the next walk. */
+void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *snapshot, struct stack *stack);
+/* Walks and charges every copy that was taken. No thread of the batch is stopped then. */
+void ledger_charge_taken(struct sampler *s);
+/* Counts and charges the sleep that is held up to a tick that has not been counted yet. */
+void ledger_charge_sleep(struct sampler *s, struct entry *entry, uint64_t tick, uint64_t tick_ns);
+/* Writes down what the sleep has gathered, and holds it no more. */
+void ledger_end_sleep(struct sampler *s, struct entry *entry);
+/* A thread that is not to be stopped now: its time goes to the stack that it had when it was last. */
+void ledger_charge_backed_off(struct sampler *s, struct entry *entry);
+/* At the end: what no sample carries. */
+void ledger_balance(struct sampler *s);
+
+/* ---- harvest.c ---- */
+
+/* Takes in everything that has happened to seized threads. */
+void harvest_events(struct sampler *s);
+/* Waits for an event, a signal to end, or `deadline_ns`, whichever is first. */
+void harvest_wait(struct sampler *s, uint64_t deadline_ns);
+/* Interrupts s->batch, takes a sample of what stops, then walks and charges. None is waited for alone. */
+void harvest_batch(struct sampler *s);
+/* Before we let go: what was interrupted must have stopped and gone on, or the kernel would end a stop that we
+ * did not look at. */
+void harvest_settle(struct sampler *s);
+/* The thread has changed its identity, or was taken for gone and lives: nothing that was known of it holds. */
+void harvest_revive(struct sampler *s, struct entry *entry);
+
+/* ---- watch.c ---- */
+
+/* What does this tick owe each thread? Charges sleeps, and harvests threads that run. */
+void watch_threads(struct sampler *s);
+
+#endif

@@ -1,0 +1,221 @@
+/* Which threads run and which sleep is seen without stopping any: the kernel's count of a thread's turns on a
+ * CPU tells whether it still sleeps the same sleep. A sleeper's stack is copied while it sleeps. */
+#include "attach/sampling.h"
+#include "attach/syscalls.h"
+
+enum {
+	CALM_TICKS = 16, /* a sleep as long as this is not looked at any more at every tick */
+	CALM_WHEN_MET = 14, /* the sleep in which a thread was found counts as this old */
+	SWEEP_AT_MOST = 4096, /* cold threads looked at in one tick: half a microsecond each */
+	RESTART_SYSCALL = 219,
+};
+
+/* ---- sleeps ---- */
+
+static const char *state_word(char letter)
+{
+	switch (letter) {
+	case 'D':
+		return "disk";
+	case 'T':
+	case 't':
+		return "stopped";
+	default:
+		return "sleeping";
+	}
+}
+
+/* The call's name. A sleep resumed by the kernel shows as restart_syscall: it is still the call that was seen
+ * before. */
+static const char *blocked_name(struct entry *entry, int nr)
+{
+	if (nr >= 0 && nr != RESTART_SYSCALL)
+		entry->blocked_nr = nr;
+	return nr < 0 ? NULL : syscall_name(entry->blocked_nr);
+}
+
+/* Copies a sleeper's stack without stopping it. The copy counts only if the thread got no turn on a CPU
+ * meanwhile. */
+static bool copy_sleeper(
+	struct sampler *s, struct entry *entry, const struct blocked *blocked, struct snapshot *snapshot)
+{
+	*snapshot = (struct snapshot){.tid = entry->thread.tid};
+	snapshot->regs.r[AMD64_RIP] = blocked->pc;
+	snapshot->regs.r[AMD64_RSP] = blocked->sp;
+	snapshot->regs.known = 1u << AMD64_RIP | 1u << AMD64_RSP;
+	s->copies.used = 0;
+	capture_stack(s->space, &entry->hint, &s->copies, snapshot);
+	struct schedstat after;
+	return thread_schedstat(s->target, &entry->thread, &after) == 0 && after.count == entry->last.count;
+}
+
+/* A deep sleeper's first copy may have been too short: it still sleeps, so copy again, larger. */
+static bool walk_sleeper(
+	struct sampler *s, struct entry *entry, const struct blocked *blocked, struct stack *stack)
+{
+	for (;;) {
+		struct snapshot snapshot;
+		size_t wanted = entry->hint.want_bytes;
+		if (!copy_sleeper(s, entry, blocked, &snapshot))
+			return false;
+		ledger_walk(s, entry, &snapshot, stack);
+		if (stack->why != STOP_COPY_END || entry->hint.want_bytes == wanted)
+			return true;
+	}
+}
+
+/* Begins a new sleep; false when the thread woke up meanwhile. */
+static bool begin_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked)
+{
+	char letter;
+	struct stack stack;
+	if (thread_state(s->target, &entry->thread, &letter) != 0 || !walk_sleeper(s, entry, blocked, &stack))
+		return false;
+	if (!stack_keep(&entry->sleep.stack, &stack)) {
+		s->result->out_of_memory = true;
+		return false;
+	}
+	entry->sleep.state = entry->thread.listening ? "stopped" : state_word(letter);
+	entry->sleep.syscall = blocked_name(entry, blocked->nr);
+	return true;
+}
+
+/* ---- one thread ---- */
+
+static void is_gone(struct sampler *s, struct entry *entry)
+{
+	entry->gone = s->relist = true;
+}
+
+/* Reads the thread's account. */
+static bool read_account(struct sampler *s, struct entry *entry)
+{
+	struct schedstat now;
+	if (entry->gone || entry->refused || entry->looked == s->tick)
+		return false;
+	entry->looked = s->tick;
+	if (thread_schedstat(s->target, &entry->thread, &now) != 0) {
+		is_gone(s, entry);
+		return false;
+	}
+	s->seen_run_ns += (int64_t)(now.run_ns - entry->now.run_ns);
+	entry->now = now;
+	return true;
+}
+
+static bool sleeps_on(const struct entry *entry)
+{
+	return entry->asleep && entry->now.count == entry->last.count;
+}
+
+static void go_on_sleeping(struct sampler *s, struct entry *entry)
+{
+	entry->last = entry->now;
+	if (wants_state(s))
+		ledger_charge_sleep(s, entry, s->tick, s->tick_ns);
+	if (++entry->calm >= CALM_TICKS)
+		threads_cool(&s->threads, entry);
+}
+
+/* Asleep now? Then it is charged as such, if that is wanted. -1 when the thread is gone. */
+static int fell_asleep(struct sampler *s, struct entry *entry)
+{
+	struct blocked blocked;
+	int waits = thread_blocked(s->target, &entry->thread, &blocked);
+	if (waits <= 0 || !wants_state(s))
+		return waits;
+	if (!begin_sleep(s, entry, &blocked))
+		return 0;
+	ledger_charge_sleep(s, entry, s->tick, s->tick_ns);
+	return 1;
+}
+
+static void look_at(struct sampler *s, struct entry *entry)
+{
+	if (sleeps_on(entry)) {
+		go_on_sleeping(s, entry);
+		return;
+	}
+	threads_heat(&s->threads, entry);
+	entry->last = entry->now;
+	/* A sleep that ended lasted at least until the tick before. */
+	ledger_charge_sleep(s, entry, s->tick - 1, s->last_tick_ns);
+	ledger_end_sleep(s, entry);
+	int waits = fell_asleep(s, entry);
+	entry->asleep = waits > 0;
+	if (waits > 0 && !entry->met)
+		entry->calm = CALM_WHEN_MET;
+	entry->met = true;
+	if (waits > 0)
+		return;
+	if (waits < 0) {
+		is_gone(s, entry);
+		return;
+	}
+	if (entry->thread.interrupted || entry->thread.listening) {
+		s->result->pending += entry->thread.interrupted;
+		return;
+	}
+	if (entry->back_off.until_ns > s->tick_ns) {
+		ledger_charge_backed_off(s, entry);
+		return;
+	}
+	entry->taken = false;
+	s->batch[s->n_batch++] = entry;
+	if (s->n_batch >= pace_batch(&s->pace))
+		harvest_batch(s);
+}
+
+/* ---- all threads ---- */
+
+/* All accounts are read before any thread is stopped: stops bring accounts up to date that the process's clock,
+ * read just before, does not have yet. */
+static void watch_hot(struct sampler *s)
+{
+	struct entry_list *hot = &s->threads.hot;
+	for (size_t i = 0; i < hot->n; i++)
+		hot->v[i]->fresh = read_account(s, hot->v[i]);
+	for (size_t i = hot->n; i-- > 0;) {
+		struct entry *entry = hot->v[i];
+		if (!entry->fresh)
+			continue;
+		entry->fresh = false;
+		look_at(s, entry);
+	}
+}
+
+/* A thread that slept on has used no CPU time: while the process's clock shows no more than the hot threads
+ * have used, all cold ones sleep the same sleep, and none needs to be read. */
+static bool cold_have_run(const struct sampler *s)
+{
+	return (int64_t)s->last_cpu_ns - s->seen_run_ns - s->nobodys_ns > 0;
+}
+
+static void watch_cold(struct sampler *s)
+{
+	struct entry_list *cold = &s->threads.cold;
+	if (s->unswept == 0) {
+		if (!s->clock_is_fresh || !cold_have_run(s))
+			return;
+		s->unswept = cold->n;
+	}
+	if (s->unswept > cold->n)
+		s->unswept = cold->n;
+	size_t stop = s->unswept > SWEEP_AT_MOST ? s->unswept - SWEEP_AT_MOST : 0;
+	while (s->unswept > stop) {
+		struct entry *entry = cold->v[--s->unswept];
+		if (read_account(s, entry))
+			look_at(s, entry);
+	}
+	/* What no live thread has used, ended ones have. */
+	if (s->unswept == 0 && s->clock_is_fresh)
+		s->nobodys_ns = (int64_t)s->last_cpu_ns - s->seen_run_ns;
+}
+
+void watch_threads(struct sampler *s)
+{
+	watch_hot(s);
+	watch_cold(s);
+	if (s->n_batch > 0)
+		harvest_batch(s);
+}
