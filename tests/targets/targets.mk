@@ -10,9 +10,9 @@ TARGETS_CLANG ?= $(firstword $(shell command -v clang) gcc)
 TARGETS_WARN := -Wall -Wextra -Wno-unused-parameter
 
 TARGETS_PLAIN := split_30_70 threads64 churn recurse altstack blocked forker execer leader_exit periodic_10ms sigcount \
-	eintr undumpable holder maxrss demo
+	undumpable holder maxrss demo
 TARGETS_CHAIN := c_o0 c_omit_fp pie no_pie static stripped stripped.full
-TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline blocked_rbp go_busy i386_pause)
+TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline blocked_rbp eintr_canary go_busy i386_pause)
 
 .PHONY: targets
 targets: $(TARGETS_ALL)
@@ -43,6 +43,9 @@ $(TARGETS_DIR)/cpp_inline: tests/targets/cpp_inline.cc tests/targets/target.h
 
 $(TARGETS_DIR)/blocked_rbp: tests/targets/blocked.c tests/targets/target.h
 	$(TARGETS_CLANG) -std=gnu17 -O0 -g -fno-omit-frame-pointer $(TARGETS_WARN) -o $@ $< -pthread
+
+$(TARGETS_DIR)/eintr_canary: tests/targets/eintr_canary.c tests/targets/eintr_calls.c tests/targets/eintr_canary.h tests/targets/target.h
+	$(TARGETS_CC) -std=gnu17 -O2 -g $(TARGETS_WARN) -o $@ $(filter %.c,$^) -pthread -lutil
 
 # Only the assembler and the linker are needed, no 32-bit library.
 $(TARGETS_DIR)/i386_pause: tests/targets/i386_pause.S

@@ -1,0 +1,72 @@
+"""The EINTR canary (tests/targets/eintr_canary.c) as seen from outside: commands to it, and what it says of each case."""
+
+import time
+
+from conftest import wait_for
+
+JUDGED = ("spurious", "lost", "wrong", "stuck", "early")
+
+
+class Report:
+    def __init__(self, lines):
+        self.cases = {}
+        for line in lines:
+            words = line.split()
+            if words[0] == "case":
+                self.cases[words[1]] = {words[i]: int(words[i + 1]) for i in range(2, len(words) - 1, 2)}
+            elif words[0] == "signals":
+                self.sent, self.handled = int(words[2]), int(words[4])
+
+    def total(self, key):
+        return sum(case[key] for case in self.cases.values())
+
+    def faults(self):
+        """What no kernel does without a tracer: {case: {kind of fault: number}}."""
+        faults = {}
+        for name, case in self.cases.items():
+            found = {key: case[key] for key in JUDGED if case[key]}
+            if found:
+                faults[name] = {**found, "calls": case["calls"], **({"result": case["result"]} if case["wrong"] else {})}
+        return faults
+
+    def late_share(self):
+        """Of the timeouts, how many ended more than 2 ms late."""
+        return self.total("late") / sum(case["calls"] for name, case in self.cases.items() if name.endswith("-end"))
+
+
+class Canary:
+    def __init__(self, target):
+        self.target, self.pid = target, target.pid
+        self.skipped = [line for line in target.head if line.startswith("skip ")]
+
+    def _say(self, command):
+        self.target.process.stdin.write(command.encode() + b"\n")
+        self.target.process.stdin.flush()
+
+    def report(self):
+        """What happened since the last report."""
+        self._say("report")
+        self.target.head.clear()
+        self.target.await_line("end")
+        return Report(self.target.head)
+
+    def watch(self, seconds, signals):
+        """Two reports of `seconds` each: calls left alone, and calls in which handlers run; with every signal handled in the end."""
+        self.report()
+        time.sleep(seconds)
+        quiet = self.report()
+        if not signals:
+            return quiet, quiet
+        self._say("signals on")
+        time.sleep(seconds)
+        self._say("signals off")
+        time.sleep(0.1)
+        noisy = self.report()
+        self.all_signals_arrive()
+        return quiet, noisy
+
+    def all_signals_arrive(self):
+        # Some calls are fed by signals, so that there are always a few on their way: none is lost if the number sent at one moment
+        # is handled by some later one.
+        sent = self.report().sent
+        wait_for(lambda: self.report().handled >= sent, f"{sent} signals are handled")
