@@ -33,6 +33,7 @@ static bool interrupted_by_stops(long long number)
 	case SYS_writev:
 	case SYS_sendto:
 	case SYS_sendmsg:
+	case SYS_sendmmsg:
 	case SYS_accept:
 	case SYS_accept4:
 	case SYS_connect:

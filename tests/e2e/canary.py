@@ -15,7 +15,7 @@ class Report:
             if words[0] == "case":
                 self.cases[words[1]] = {words[i]: int(words[i + 1]) for i in range(2, len(words) - 1, 2)}
             elif words[0] == "signals":
-                self.sent, self.handled = int(words[2]), int(words[4])
+                self.sent, self.handled, self.ignored = (int(words[i]) for i in (2, 4, 6))
 
     def total(self, key):
         return sum(case[key] for case in self.cases.values())
@@ -50,20 +50,15 @@ class Canary:
         self.target.await_line("end")
         return Report(self.target.head)
 
-    def watch(self, seconds, signals):
-        """Two reports of `seconds` each: calls left alone, and calls in which handlers run; with every signal handled in the end."""
+    def watch(self, seconds, mode="quiet"):
+        """The report of `seconds` in a mode: quiet, signals, ignored."""
+        self._say(mode)
+        time.sleep(0.05)
         self.report()
         time.sleep(seconds)
-        quiet = self.report()
-        if not signals:
-            return quiet, quiet
-        self._say("signals on")
-        time.sleep(seconds)
-        self._say("signals off")
-        time.sleep(0.1)
-        noisy = self.report()
-        self.all_signals_arrive()
-        return quiet, noisy
+        report = self.report()
+        self._say("quiet")
+        return report
 
     def all_signals_arrive(self):
         # Some calls are fed by signals, so that there are always a few on their way: none is lost if the number sent at one moment

@@ -1,4 +1,5 @@
-/* Every call that can block and that signal(7) says may fail with EINTR: how to block in it, and how to let it end. */
+/* Every call that can block and that signal(7) says may fail with EINTR: how to block in it, and how to let it
+ * end. */
 #include "eintr_canary.h"
 
 #include <errno.h>
@@ -32,10 +33,10 @@ enum { SOON_US = 3000, LATER_US = 20000, NEVER_US = 60000000, LARGE = 256 << 10 
 
 _Atomic pid_t eintr_feeder;
 
-#define ARG(cell, ...) \
-	do { \
-		const long args_[] = {__VA_ARGS__}; \
-		memcpy((cell)->arg, args_, sizeof args_); \
+#define ARG(cell, ...)                                                                                         \
+	do {                                                                                                   \
+		const long args_[] = {__VA_ARGS__};                                                            \
+		memcpy((cell)->arg, args_, sizeof args_);                                                      \
 	} while (0)
 #define POINTER(p) ((long)(intptr_t)(p))
 
@@ -144,8 +145,7 @@ static int open_inotify(struct cell *cell)
 {
 	cell->other = temporary(cell, "inotify");
 	cell->fd = inotify_init1(0);
-	int outcome =
-		cell->other < 0 || cell->fd < 0 ? -1 : inotify_add_watch(cell->fd, cell->path, IN_MODIFY);
+	int outcome = cell->other < 0 || cell->fd < 0 ? -1 : inotify_add_watch(cell->fd, cell->path, IN_MODIFY);
 	unlink(cell->path);
 	return outcome < 0 ? -1 : 0;
 }
@@ -284,7 +284,8 @@ static struct sockaddr_un unix_address(const struct cell *cell)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	/* Abstract: sun_path[0] is 0 and nothing is left behind in a file system. */
-	snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "eintr-%d-%p", getpid(), (const void *)cell);
+	snprintf(
+		address.sun_path + 1, sizeof address.sun_path - 1, "eintr-%d-%p", getpid(), (const void *)cell);
 	return address;
 }
 
@@ -369,8 +370,7 @@ static int open_full_tcp(struct cell *cell)
 	cell->memory = &address;
 	cell->other = socket(AF_INET, SOCK_STREAM, 0);
 	if (cell->other < 0 || bind(cell->other, (struct sockaddr *)&address, sizeof address) != 0 ||
-		listen(cell->other, 0) != 0 ||
-		getsockname(cell->other, (struct sockaddr *)&address, &len) != 0)
+		listen(cell->other, 0) != 0 || getsockname(cell->other, (struct sockaddr *)&address, &len) != 0)
 		return -1;
 	for (int i = 0; i < 4; i++)
 		connect(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), (struct sockaddr *)&address, len);
@@ -778,9 +778,9 @@ static bool feed_aio(struct cell *cell)
 {
 	static char byte;
 	struct iocb write = {.aio_fildes = (uint32_t)cell->other,
-		.aio_lio_opcode = IOCB_CMD_PWRITE,
-		.aio_buf = (uintptr_t)&byte,
-		.aio_nbytes = 1},
+			    .aio_lio_opcode = IOCB_CMD_PWRITE,
+			    .aio_buf = (uintptr_t)&byte,
+			    .aio_nbytes = 1},
 		    *list[] = {&write};
 	return syscall(SYS_io_submit, cell->memory, 1L, list) == 1;
 }
@@ -814,7 +814,8 @@ static void arm_uring(struct cell *cell)
 	static _Thread_local struct io_uring_getevents_arg arg;
 	arg = (struct io_uring_getevents_arg){.ts = (uint64_t)relative(cell)};
 	if (cell->kind->timeout_us > 0)
-		ARG(cell, cell->fd, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, POINTER(&arg), sizeof arg);
+		ARG(cell, cell->fd, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, POINTER(&arg),
+			sizeof arg);
 	else
 		ARG(cell, cell->fd, 0, 1, IORING_ENTER_GETEVENTS, 0, 0);
 }
@@ -834,9 +835,8 @@ static void after_uring(struct cell *cell, long result)
 {
 	struct ring *ring = cell->memory;
 	uint32_t *head = ring_word(ring->completions, ring->params.cq_off.head);
-	if (result == 0 &&
-		*head != __atomic_load_n(
-				 ring_word(ring->completions, ring->params.cq_off.tail), __ATOMIC_ACQUIRE))
+	if (result == 0 && *head != __atomic_load_n(ring_word(ring->completions, ring->params.cq_off.tail),
+					    __ATOMIC_ACQUIRE))
 		__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
 }
 
@@ -846,7 +846,6 @@ static void arm_random(struct cell *cell)
 }
 
 /* ---- the list ---- */
-
 
 /* clang-format off */
 #define FED(label, number, restarts, opens, arms, feeds_, afters, wants, ...) \
@@ -880,11 +879,11 @@ const struct kind eintr_kinds[] = {
 
 	FED("write-pipe", SYS_write, RESTARTS, open_full_pipe, arm_buffer, feed_place, after_write, 4096, .bytes = 4096),
 	FED("writev-pipe", SYS_writev, RESTARTS, open_full_pipe, arm_iovec, feed_place, after_write, 4096, .bytes = 4096),
-	FED("write-socket", SYS_write, RESTARTS, open_full_socket, arm_buffer, feed_place, after_write, 4096, .bytes = 4096),
-	FED("sendto", SYS_sendto, RESTARTS, open_full_socket, arm_buffer, feed_place, after_write, 4096, .bytes = 4096),
-	FED("sendmsg", SYS_sendmsg, RESTARTS, open_full_socket, arm_message, feed_place, after_write, 4096, .bytes = 4096),
+	FED("write-socket", SYS_write, RESTARTS, open_full_socket, arm_buffer, feed_place, after_write, ANY_COUNT, .bytes = 4096),
+	FED("sendto", SYS_sendto, RESTARTS, open_full_socket, arm_buffer, feed_place, after_write, ANY_COUNT, .bytes = 4096),
+	FED("sendmsg", SYS_sendmsg, RESTARTS, open_full_socket, arm_message, feed_place, after_write, ANY_COUNT, .bytes = 4096),
 	FED("sendmmsg", SYS_sendmmsg, RESTARTS, open_full_socket, arm_message, feed_place, after_write, 1, .bytes = 4096),
-	FED("sendto-sndtimeo", SYS_sendto, ENDS, open_full_socket, arm_buffer, feed_place, after_write, 4096, .bytes = 4096, .timeout_us = NEVER_US),
+	FED("sendto-sndtimeo", SYS_sendto, ENDS, open_full_socket, arm_buffer, feed_place, after_write, ANY_COUNT, .bytes = 4096, .timeout_us = NEVER_US),
 	TIMED("write-sndtimeo-end", SYS_write, ENDS, open_full_socket, arm_buffer, SOON_US, -EAGAIN, .bytes = 4096, .flags = JIFFIES),
 	TIMED("writev-sndtimeo-end", SYS_writev, ENDS, open_full_socket, arm_iovec, SOON_US, -EAGAIN, .bytes = 4096, .flags = JIFFIES),
 	TIMED("sendto-sndtimeo-end", SYS_sendto, ENDS, open_full_socket, arm_buffer, SOON_US, -EAGAIN, .bytes = 4096, .flags = JIFFIES),

@@ -1,24 +1,27 @@
-/* The EINTR canary: one thread for each way to block (eintr_calls.c), which makes that call again and again, with a little
- * work in between, and judges what each returns. A feeder lets those calls end that have no timeout, and sends signals
- * with handlers, with SA_RESTART and without, while it is asked to.
+/* The EINTR canary: one thread for each way to block (eintr_calls.c), which makes that call again and again,
+ * with a little work in between, and judges what each returns. A feeder lets those calls end that have no
+ * timeout, and sends signals with handlers, with SA_RESTART and without, while it is asked to.
  *
- * Commands on stdin, a line each: `signals on`, `signals off`, `report`. A report has a line for each case: what happened
- * since the last one. Ends with its stdin.
+ * Commands on stdin, a line each: `signals` (with handlers, to each thread), `ignored` (to the process, with
+ * the default action to ignore them), `quiet` (neither), `report`. A report has a line for each case: what
+ * happened since the last one. Ends with its stdin.
  *
  *   case NAME calls N eintr N spurious N lost N wrong N short N early N late N latest_us N stuck N
  *        (one line; `result R` follows where a result was wrong)
- *   signals sent N handled N
+ *   signals sent N handled N ignored N
  *
  * What the kernel gives without a tracer is known exactly, call by call:
  * - In a call in which no handler ran, no EINTR is right.
- * - A handler finds in the interrupted registers where it came. rax = -EINTR behind the `syscall` instruction: the call
- *   returns EINTR, which is right by the call's kind and SA_RESTART, or `spurious`. Before the instruction, with rcx, which it
- *   overwrites, not yet written: the call has not begun. The same with rcx written: it was begun and is made again, which again
- *   is right by the call's kind, or the EINTR is `lost`.
- * - A signal that is blocked but within the call (ppoll and its kin) ends exactly one call; if it does not, the case is stuck.
+ * - A handler finds in the interrupted registers where it came. rax = -EINTR behind the `syscall` instruction:
+ * the call returns EINTR, which is right by the call's kind and SA_RESTART, or `spurious`. Before the
+ * instruction, with rcx, which it overwrites, not yet written: the call has not begun. The same with rcx
+ * written: it was begun and is made again, which again is right by the call's kind, or the EINTR is `lost`.
+ * - An ignored signal changes nothing.
+ * - A signal that is blocked but within the call (ppoll and its kin) ends exactly one call; if it does not, the
+ * case is stuck.
  *
- * A timeout is early if the call was shorter than it, late if it was more than 2 ms longer. The time for which the thread was ready
- * and had no CPU (schedstat) is the machine's load and does not count.
+ * A timeout is early if the call was shorter than it, late if it was more than 2 ms longer. The time for which
+ * the thread was ready and had no CPU (schedstat) is the machine's load and does not count.
  */
 #include "eintr_canary.h"
 
@@ -63,8 +66,8 @@ __asm__(".text\n"
 static struct cell *cells;
 static size_t n_cells;
 static _Thread_local struct cell *mine;
-static _Atomic bool signals_on;
-static _Atomic unsigned long signals_sent, signals_handled;
+static _Atomic bool signals_on, ignored_on;
+static _Atomic unsigned long signals_sent, signals_handled, ignored_sent;
 
 /* ---- the judgement ---- */
 
@@ -260,6 +263,16 @@ static void look_after(struct cell *cell)
 		feed(cell, turn);
 }
 
+/* Some 200 a second. */
+static void send_ignored(void)
+{
+	static const int ignored[] = {SIGCHLD, SIGWINCH, SIGURG, SIGCONT};
+	if (next_random() % 16 != 0)
+		return;
+	kill(getpid(), ignored[next_random() % 4]);
+	ignored_sent++;
+}
+
 static void *run_feeder(void *argument)
 {
 	(void)argument;
@@ -268,6 +281,8 @@ static void *run_feeder(void *argument)
 	for (;;) {
 		for (size_t i = 0; i < n_cells; i++)
 			look_after(&cells[i]);
+		if (ignored_on)
+			send_ignored();
 		usleep(ROUND_US);
 	}
 	return NULL;
@@ -292,7 +307,8 @@ static void report(void)
 			printf(" result %ld", atomic_load(&c->wrong_result));
 		puts("");
 	}
-	printf("signals sent %lu handled %lu\n", atomic_load(&signals_sent), atomic_load(&signals_handled));
+	printf("signals sent %lu handled %lu ignored %lu\n", atomic_load(&signals_sent),
+		atomic_load(&signals_handled), atomic_exchange(&ignored_sent, 0));
 	puts("end");
 	fflush(stdout);
 }
@@ -314,7 +330,10 @@ static void open_cases(void)
 static void handle_signals(void)
 {
 	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+	/* Children that stop and go on are waited for, and send no SIGCHLD. */
+	static const struct sigaction no_stops = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
 	sigset_t taken;
+	sigaction(SIGCHLD, &no_stops, NULL);
 	sigfillset(&action.sa_mask);
 	sigaction(SIGRTMIN + SIGNAL_PLAIN, &action, NULL);
 	action.sa_flags |= SA_RESTART;
@@ -340,10 +359,12 @@ int main(void)
 			return 1;
 	target_ready();
 	while (fgets(line, sizeof line, stdin) != NULL) {
-		if (strcmp(line, "report\n") == 0)
+		if (strcmp(line, "report\n") == 0) {
 			report();
-		else
-			signals_on = strcmp(line, "signals on\n") == 0;
+			continue;
+		}
+		signals_on = strcmp(line, "signals\n") == 0;
+		ignored_on = strcmp(line, "ignored\n") == 0;
 	}
 	return 0;
 }

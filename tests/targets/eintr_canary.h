@@ -17,7 +17,8 @@ enum restart {
 enum {
 	SHORT_COUNTS = 1, /* moves many bytes: any interruption may end it with fewer than asked for */
 	BY_SIGNAL = 2, /* ends only by a handler, which is how it is fed: EINTR is its good end */
-	SIGNAL_MASKED = 4, /* the feeding signal is blocked but within the call: one signal, one EINTR, always */
+	SIGNAL_MASKED =
+		4, /* the feeding signal is blocked but within the call: one signal, one EINTR, always */
 	FED_EACH = 16, /* a feed holds for the call that it met; else it waits for the next one */
 	JIFFIES = 8, /* its timeout counts in jiffies, and may end up to one early */
 };
@@ -34,13 +35,14 @@ struct kind {
 	int (*open)(struct cell *cell);
 	/* Before each call, in its thread: fills cell->arg. */
 	void (*arm)(struct cell *cell);
-	/* In the feeder's thread, never blocking: lets the blocked call end; false: it could not yet. NULL: the call
-	 * ends by its timeout. */
+	/* In the feeder's thread, never blocking: lets the blocked call end; false: it could not yet. NULL: the
+	 * call ends by its timeout. */
 	bool (*feed)(struct cell *cell);
 	/* After each call, in its thread, with the call's result; may be NULL. */
 	void (*after)(struct cell *cell, long result);
 	long want; /* the good result (-errno), ANY_FD or ANY_COUNT */
-	long timeout_us; /* that the call itself was given, 0 for none; for a fed one long enough not to matter */
+	long timeout_us; /* that the call itself was given, 0 for none; for a fed one long enough not to matter
+			  */
 	size_t bytes; /* of cell->buffer that are moved */
 };
 
