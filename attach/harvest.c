@@ -113,10 +113,12 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 	struct user_regs_struct regs;
 	bool ours = entry->thread.interrupted;
 	uint64_t stopped_at_ns = now_ns(CLOCK_MONOTONIC);
-	if (ours && thread_get_regs(&entry->thread, &regs) == 0) {
-		if (!entry->taken)
+	if (thread_get_regs(&entry->thread, &regs) == 0) {
+		if (ours && !entry->taken)
 			take_sample(s, entry, &regs);
-		if (event->kind == TARGET_STOPPED && eintr_repair(&regs) &&
+		/* At a signal, too: one that is ignored wakes nobody but a traced thread (sig_ignored in
+		 * kernel/signal.c), and when a handler runs after all, the kernel makes it EINTR again. */
+		if (event->kind != TARGET_GROUP && eintr_repair(&regs) &&
 			thread_set_regs(&entry->thread, &regs) == 0)
 			s->result->eintr_repaired++;
 	}

@@ -228,6 +228,11 @@ def folder():
     shutil.rmtree(path, ignore_errors=True)
 
 
+def at_this_rate(args):
+    """A rate that a test chose is kept, whatever the machine is busy with."""
+    return (*args, "--max-overhead", "100%") if "-r" in args and "--max-overhead" not in args else args
+
+
 class Tool:
     def __init__(self, folder):
         self.folder, self.running = folder, []
@@ -257,9 +262,7 @@ class Tool:
     def record(self, pid, *args, duration="2s", code=0, output="out.pb.gz", **popen):
         """A run that must succeed and leave a file: -p pid -d duration -o FOLDER/output."""
         path = os.path.join(self.folder, output)
-        if "-r" in args and "--max-overhead" not in args:
-            args = (*args, "--max-overhead", "100%")  # exactly this rate, whatever the machine is busy with
-        run = self.run("-p", pid, "-d", duration, "-o", path, *args, **popen)
+        run = self.run("-p", pid, "-d", duration, "-o", path, *at_this_rate(args), **popen)
         run.path = path
         assert run.code == code, f"exit code {run.code}, not {code}:\n{run.stderr}"
         assert os.path.exists(path), f"no file was written:\n{run.stderr}"
@@ -267,7 +270,7 @@ class Tool:
 
     def start_and_attach(self, pid, *args, **popen):
         """The tool as a process that has seized the target's threads."""
-        process = self.start("-p", pid, *args, **popen)
+        process = self.start("-p", pid, *at_this_rate(args), **popen)
 
         def attached():
             assert process.poll() is None, f"the tool ended early: {process.stderr.read().decode()}"
