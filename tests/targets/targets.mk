@@ -9,8 +9,8 @@ TARGETS_GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go
 TARGETS_CLANG ?= $(firstword $(shell command -v clang) gcc)
 TARGETS_WARN := -Wall -Wextra -Wno-unused-parameter
 
-TARGETS_PLAIN := short_writes split_30_70 threads64 churn recurse altstack blocked forker execer exec_loop leader_exit periodic_10ms sigcount \
-	undumpable holder maxrss demo
+TARGETS_PLAIN := short_writes split_30_70 threads64 churn recurse altstack blocked forker execer exec_loop leader_exit \
+	periodic_10ms sigcount undumpable holder maxrss demo sleepers thread_storm fork_storm
 TARGETS_CHAIN := c_o0 c_omit_fp pie no_pie static stripped stripped.full
 TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline blocked_rbp eintr_canary go_busy i386_pause)
 
