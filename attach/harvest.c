@@ -107,6 +107,23 @@ static void count_pause(struct sampler *s, const struct entry *entry, uint64_t s
 	s->result->long_pauses += pause > s->options->max_pause_ns;
 }
 
+/* Would the thread have stayed in its call if it were not traced? Ignored signals, SIGCHLD by default among
+ * them, wake traced threads only (kernel/signal.c, sig_ignored), and SIGCONT makes all of them stop once
+ * (prepare_signal). Where a handler runs, the kernel itself makes EINTR of the repaired call. But job control
+ * ends these calls without a tracer, too. test_eintr.py holds this. */
+static bool only_tracing_stops(const struct wait_event *event)
+{
+	switch (event->signal) {
+	case SIGSTOP:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+		return false;
+	default:
+		return event->kind != TARGET_GROUP;
+	}
+}
+
 /* A thread has stopped. */
 static void on_stop(struct sampler *s, struct entry *entry, const struct wait_event *event)
 {
@@ -116,9 +133,7 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 	if (thread_get_regs(&entry->thread, &regs) == 0) {
 		if (ours && !entry->taken)
 			take_sample(s, entry, &regs);
-		/* At a signal, too: one that is ignored wakes nobody but a traced thread (sig_ignored in
-		 * kernel/signal.c), and when a handler runs after all, the kernel makes it EINTR again. */
-		if (event->kind != TARGET_GROUP && eintr_repair(&regs) &&
+		if (only_tracing_stops(event) && eintr_repair(&regs) &&
 			thread_set_regs(&entry->thread, &regs) == 0)
 			s->result->eintr_repaired++;
 	}
