@@ -54,7 +54,7 @@ def test_the_canary_is_right_about_the_kernel(canary):
 @pytest.mark.parametrize("event", ["cpu", "state"])
 @pytest.mark.parametrize("rate", [99, 999])
 def test_no_call_notices(canary, tool, figure, event, rate):
-    process = tool.start_and_attach(canary.pid, "-e", event, "-r", rate, "-d", "120s", "-o", f"{tool.folder}/out.pb.gz")
+    process = tool.start_and_attach(canary.pid, "-e", event, "-r", rate, "--max-overhead", "100%", "-d", "120s", "-o", f"{tool.folder}/out.pb.gz")
     quiet, signals, ignored = watch_all(canary, 2.5)
     assert process.poll() is None, "the tool was there all the time"
     process.send_signal(signal.SIGINT)
