@@ -29,11 +29,10 @@ static void copy_regs(const struct user_regs_struct *from, struct regs *to)
 
 /* Was the thread waiting for a CPU at the tick? If it had to wait longer for one than has passed since we woke
  * up for the tick, it waited before: otherwise only our own waking took its CPU away. */
-static void note_waiting(const struct sampler *s, struct entry *entry, const struct schedstat *stopped)
+static void note_waiting(struct entry *entry, const struct schedstat *stopped)
 {
-	bool had_turn = stopped->count != entry->last.count;
-	entry->waited_ns = had_turn ? stopped->wait_ns - entry->last.wait_ns : 0;
-	entry->waited = entry->waited_ns > now_ns(CLOCK_MONOTONIC) - s->tick_ns;
+	entry->waited_ns = stopped->wait_ns - entry->wait_before_ns;
+	entry->waited = entry->waited_ns > now_ns(CLOCK_MONOTONIC) - entry->interrupted_tick_ns;
 }
 
 static void label_state(
@@ -63,7 +62,7 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 	if (entry->thread.tid != s->target->pid)
 		entry->hint.home = regs->fs_base;
 	capture_stack(s->space, &entry->hint, &s->copies, &taken->snapshot);
-	note_waiting(s, entry, &stopped);
+	note_waiting(entry, &stopped);
 	if (wants_state(s))
 		label_state(s, entry, regs, taken);
 	taken->cut_short = eintr_may_be_cut_short(regs);
@@ -98,10 +97,12 @@ static void count_pause(struct sampler *s, const struct entry *entry, uint64_t s
 	s->result->stops++;
 	pace_served(&s->pace, now - stopped_at_ns);
 	/* A thread without a CPU loses none while it waits for one: only those that ran were made to pause, and
-	 * not by us while something else ran in their place. */
+	 * not by us while something else than we ran in their place. */
 	if (entry->waited)
 		return;
-	pause -= entry->waited_ns < pause ? entry->waited_ns : pause;
+	uint64_t own = entry->due ? now_ns(CLOCK_THREAD_CPUTIME_ID) - s->own_at_tick_ns : 0;
+	uint64_t others = entry->waited_ns > own ? entry->waited_ns - own : 0;
+	pause -= others < pause ? others : pause;
 	histogram_add(&s->result->pauses, pause);
 	s->stopped_ns += pause;
 	s->result->long_pauses += pause > s->options->max_pause_ns;
@@ -229,6 +230,8 @@ static bool ask_to_stop(struct sampler *s, struct entry *entry)
 		if (!entry->thread.seized && thread_seize(&entry->thread) != 0)
 			break;
 		entry->interrupted_at_ns = now_ns(CLOCK_MONOTONIC);
+		entry->interrupted_tick_ns = s->tick_ns;
+		entry->wait_before_ns = entry->now.wait_ns;
 		if (thread_interrupt(&entry->thread) == 0)
 			return true;
 		entry->thread.seized = false;

@@ -210,6 +210,9 @@ void ledger_balance(struct sampler *s)
 	for (size_t i = 0; i < THREAD_BUCKETS; i++)
 		for (struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
 			live += charge_rest(s, entry);
+	/* The window ends where the process's clock is read, and not before the threads' accounts. */
+	if (!wants_state(s))
+		s->tick_ns = now_ns(CLOCK_MONOTONIC);
 	target_cpu_ns(s->target, &s->last_cpu_ns);
 	uint64_t total = s->last_cpu_ns - s->start_cpu_ns;
 	uint64_t known = s->charged_ns + live;

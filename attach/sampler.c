@@ -137,6 +137,7 @@ static void tick(struct sampler *s)
 	unsigned listings = s->listing;
 	s->last_tick_ns = s->tick_ns;
 	s->tick_ns = now_ns(CLOCK_MONOTONIC);
+	s->own_at_tick_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	s->tick++;
 	harvest_events(s);
 	ledger_charge_taken(s);

@@ -40,6 +40,7 @@ struct sampler {
 	uint64_t tick; /* number of this tick, from 1 on */
 	uint64_t tick_ns,
 		last_tick_ns; /* this tick's time, to which wall time is charged, and the one's before */
+	uint64_t own_at_tick_ns; /* our own CPU time when the tick began */
 	uint64_t stopped_ns; /* for how long threads that had a CPU were stopped, in all */
 
 	struct copies copies;

@@ -35,8 +35,8 @@ struct entry {
 	bool asleep; /* seen asleep when last.count was what it is */
 	bool due; /* its batch still waits for its stop */
 	bool taken; /* this tick's sample is there, though a stop may still be due */
-	bool waited; /* at the last stop: it had had no CPU at the tick */
-	uint64_t waited_ns; /* for how long it waited for one, from the tick's look to the stop */
+	bool waited; /* at the last stop: it had had no CPU at the tick that asked for it */
+	uint64_t waited_ns; /* for how long it waited for one, up to that stop */
 	bool fresh; /* `now` was read at this tick, and nothing was made of it yet */
 	unsigned seen; /* number of the last listing that had it */
 	unsigned calm; /* ticks for which it has slept the same sleep */
@@ -46,7 +46,8 @@ struct entry {
 	uint64_t charged_run_ns; /* CPU time up to here has been charged to stacks */
 	uint64_t charged_wall_ns; /* wall time (clock) up to here has been charged */
 	uint64_t charged_tick; /* the last tick that was counted */
-	uint64_t interrupted_at_ns;
+	uint64_t interrupted_at_ns, interrupted_tick_ns; /* when it was asked to stop, and that tick's time */
+	uint64_t wait_before_ns; /* how long it had ever waited for a CPU by then */
 	int blocked_nr; /* the last system call seen, for restart_syscall(2), which hides it */
 	struct capture_hint hint;
 	struct sleep sleep;
