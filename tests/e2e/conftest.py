@@ -90,7 +90,7 @@ class CpuObserver:
     """Notes a process's CPU clock all the time, to tell what the kernel charged to it in any window of wall time."""
 
     def __init__(self, pid):
-        self.pid, self.notes, self.done = pid, [], threading.Event()
+        self.pid, self.notes, self.windows, self.done = pid, [], [], threading.Event()
         self.thread = threading.Thread(target=self._observe, daemon=True)
 
     def _observe(self):
@@ -100,7 +100,9 @@ class CpuObserver:
                 used = cpu_ns(self.pid)
             except OSError:
                 return
-            self.notes.append(((before + time.time()) / 2, used))
+            after = time.time()
+            self.notes.append(((before + after) / 2, used))
+            self.windows.append((before, after, used))
             self.done.wait(0.01)
 
     def __enter__(self):
@@ -121,6 +123,15 @@ class CpuObserver:
     def charged_ns(self, profile):
         """In the window that the profile itself states (time_nanos and duration_nanos)."""
         return self._at(profile.time_s + profile.duration_s) - self._at(profile.time_s)
+
+
+    def bounds_ns(self, profile):
+        """The least and the most that it can have been, however rarely this observer got a CPU itself."""
+        begin, end = profile.time_s, profile.time_s + profile.duration_s
+        first = [max((used for _, after, used in self.windows if after <= when), default=None) for when in (begin, end)]
+        last = [min((used for before, _, used in self.windows if before >= when), default=None) for when in (begin, end)]
+        assert None not in first + last, "the profile's window is not inside the tool's run"
+        return first[1] - last[0], last[1] - first[0]
 
 
 class Target:

@@ -1,27 +1,34 @@
 """Many threads, threads and processes that come and go as fast as they can, exec, and machines that are busy with other work: the profile's
 CPU time is the kernel's, the threads that sleep are left alone, and the target goes on."""
 
+import contextlib
 import os
+import signal
 import subprocess
-import time
 
 import pytest
-from conftest import TARGETS, CpuObserver, assert_untouched, burn_until, proc_status, threads_of, tracer_of, wait_for
+from conftest import TARGETS, CpuObserver, assert_untouched, burn_until, proc_status, threads_of
 
 SLEEPERS = 2000
 # What a process with 2,000 threads needs of the machine.
 THREADS_LIMIT = "/proc/sys/kernel/threads-max"
 
 
-def record_beside_kernel(tool, target, figure, *args, duration="3s", code=0):
+def record_beside_kernel(tool, target, figure, *args, duration="2s", beside=contextlib.nullcontext):
     """A run whose total is within 3 % of what the kernel charged to the process in the window that the file states."""
-    with CpuObserver(target.pid) as observer:
-        run = tool.record(target.pid, *args, duration=duration, code=code)
+    with beside(), CpuObserver(target.pid) as observer:
+        run = tool.record(target.pid, *args, duration=duration)
     profile = run.load()
     charged = observer.charged_ns(profile)
     figure(f"{profile.total_ns / charged - 1:+.2%} off the kernel's charge of {charged / 1e9:.2f} s; {run.lines[1]}; {run.figure(r'own use +([0-9.]+) s')} s own CPU")
-    assert profile.total_ns == pytest.approx(charged, rel=0.03), run.stderr
+    assert_charged(profile, observer, run)
     return run, profile
+
+
+def assert_charged(profile, observer, run):
+    # On a crowded machine the observer, too, waits for a CPU: the bounds that it is sure of are what is compared.
+    least, most = observer.bounds_ns(profile)
+    assert 0.97 * least <= profile.total_ns <= 1.03 * most, f"{profile.total_ns} ns, not {least} to {most}:\n{run.stderr}"
 
 
 def switches(pid):
@@ -49,7 +56,7 @@ def test_thousands_of_sleepers(start, tool, figure, event):
         run, profile = record_beside_kernel(tool, target, figure)
         assert profile.share_under("busy") > 0.9
     else:
-        run = tool.record(target.pid, "-e", event, duration="3s")
+        run = tool.record(target.pid, "-e", event, duration="2s")
         profile = run.load()
         wall = profile.total_ns / 1e9
         assert wall == pytest.approx((SLEEPERS + 1) * profile.duration_s, rel=0.02)
@@ -77,25 +84,17 @@ def limit_files(number):
     return ("sh", "-c", f'ulimit -n {number}; exec "$0" "$@"')
 
 
-@pytest.mark.parametrize("name, args, files", [("threads64", (), 64), ("sleepers", (500,), 256), ("sleepers", (500,), 1024)])
+@pytest.mark.parametrize("name, args", [("threads64", ()), ("sleepers", (500,))])
 @pytest.mark.parametrize("event", ["cpu", "state"])
-def test_few_open_files_allowed(start, tool, name, args, files, event):
-    # It may do its work all the same, or part of it; but then it says so, and its exit status does.
+def test_few_open_files_allowed(start, tool, name, args, event):
+    """Files that may not be kept open are opened anew for each look: every thread is there all the same."""
     target = start(name, *args)
-    path = os.path.join(tool.folder, "out.pb.gz")
-    run = tool.run("-p", target.pid, "-e", event, "-d", "1s", "-o", path, command=limit_files(files))
-    run.path = path
-    assert run.code in (0, 1, 2), run.stderr
-    if run.code == 2:
-        assert len(run.lines) == 1 and "open files" in run.stderr, run.stderr
-    if run.code == 1:
-        assert "open files" in run.stderr or "ulimit" in run.stderr, run.stderr
-    if run.code < 2:
-        profile = run.load()
-        assert profile.stacks
-        n_threads = len(threads_of(target.pid))
-        if run.code == 0 and event == "state":
-            assert len({sample.numbers["tid"] for sample in profile.samples}) == n_threads, run.stderr
+    n_threads = len(threads_of(target.pid))
+    run = tool.record(target.pid, "-e", event, duration="1s", command=limit_files(64))
+    profile = run.load()
+    assert run.figure(r"from (\d+) threads?") == n_threads and profile.stacks
+    if event == "state":
+        assert len({sample.numbers["tid"] for sample in profile.samples}) == n_threads, run.stderr
     assert_untouched(target.pid)
     burn_until(target.pid, 10_000_000)
 
@@ -113,8 +112,8 @@ def test_two_thousand_threads_a_second(start, tool, figure, rate):
 
 
 @pytest.mark.parametrize("event", ["cpu", "state"])
-def test_two_thousand_threads_a_second_by_state(start, tool, event):
-    """Joined threads are reaped: none lingers as a zombie that the tool holds."""
+def test_ended_threads_do_not_linger(start, tool, event):
+    """The tool, their tracer, reaps them at once."""
     target = start("thread_storm")
     process = tool.start_and_attach(target.pid, "-e", event, "-r", "999", "-d", "60s", "-o", os.path.join(tool.folder, "out"))
     burn_until(target.pid, 300_000_000)
@@ -158,13 +157,12 @@ def test_exec_of_another_program(start, tool, figure):
     with CpuObserver(target.pid) as observer:
         process = tool.start_and_attach(target.pid, "-d", "3s", "-o", os.path.join(tool.folder, "out.pb.gz"))
         burn_until(target.pid, 500_000_000)
-        target.process.send_signal(10)  # SIGUSR1
+        target.process.send_signal(signal.SIGUSR1)
         target.await_line("ready")
         run = tool.finish(process, os.path.join(tool.folder, "out.pb.gz"))
     assert run.code == 0, run.stderr
     profile = run.load()
-    charged = observer.charged_ns(profile)
-    assert profile.total_ns == pytest.approx(charged, rel=0.03), run.stderr
+    assert_charged(profile, observer, run)
     files = {os.path.basename(mapping.file) for mapping in profile.mappings}
     assert "bash" in files and "c_o0" in files, files
 
@@ -193,19 +191,21 @@ def test_a_leader_that_called_pthread_exit(start, tool, figure, event):
     burn_until(target.pid, 10_000_000)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def overload():
     """Four times as many busy processes as there are CPUs."""
     hogs = [subprocess.Popen([os.path.join(TARGETS, "c_o0")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in range(4 * os.cpu_count())]
-    yield
-    for hog in hogs:
-        hog.kill()
-        hog.wait()
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
 
 
 @pytest.mark.parametrize("name", ["c_o0", "threads64", "thread_storm"])
-def test_all_cores_overloaded(start, tool, figure, overload, name):
+def test_all_cores_overloaded(start, tool, figure, name):
     target = start(name)
-    run, profile = record_beside_kernel(tool, target, figure)
+    run, profile = record_beside_kernel(tool, target, figure, beside=overload)
     assert profile.complete() >= 0.99, run.stderr
     assert_untouched(target.pid)
