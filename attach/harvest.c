@@ -82,11 +82,12 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 	s->n_taken++;
 }
 
-static void stop_is_over(struct sampler *s, struct entry *entry)
+void harvest_stop_is_over(struct sampler *s, struct entry *entry)
 {
 	if (!entry->thread.interrupted)
 		return;
 	entry->thread.interrupted = false;
+	s->n_pending--;
 	s->due -= entry->due;
 	entry->due = false;
 }
@@ -147,12 +148,13 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 	count_pause(s, entry, stopped_at_ns);
 	/* After a signal the stop that we asked for is still to come; its sample is there already. */
 	if (event->kind != TARGET_SIGNAL)
-		stop_is_over(s, entry);
+		harvest_stop_is_over(s, entry);
 }
 
 void harvest_revive(struct sampler *s, struct entry *entry)
 {
 	struct thread fresh;
+	harvest_stop_is_over(s, entry);
 	if (thread_open(s->target, entry->thread.tid, &fresh) != 0)
 		return;
 	fresh.seized = entry->thread.seized;
@@ -167,7 +169,6 @@ void harvest_revive(struct sampler *s, struct entry *entry)
  * under ptrace"). */
 static void on_exec(struct sampler *s, struct entry *entry)
 {
-	stop_is_over(s, entry);
 	entry->thread.seized = true;
 	harvest_revive(s, entry);
 	s->maps_ns = 0;
@@ -183,7 +184,7 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 		return;
 	switch (event->kind) {
 	case TARGET_GONE:
-		stop_is_over(s, entry);
+		harvest_stop_is_over(s, entry);
 		entry->thread.seized = false;
 		entry->gone = s->relist = true;
 		break;
@@ -210,6 +211,8 @@ void harvest_wait(struct sampler *s, uint64_t deadline_ns)
 	uint64_t now = now_ns(CLOCK_MONOTONIC);
 	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
 	struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+	if (s->n_pending > 0)
+		priority_raise(&s->priority);
 	int signal = sigtimedwait(&s->signals, NULL, &timeout);
 	if (signal > 0 && signal != SIGCHLD)
 		s->running_out = true;
@@ -232,8 +235,10 @@ static bool ask_to_stop(struct sampler *s, struct entry *entry)
 		entry->interrupted_at_ns = now_ns(CLOCK_MONOTONIC);
 		entry->interrupted_tick_ns = s->tick_ns;
 		entry->wait_before_ns = entry->now.wait_ns;
-		if (thread_interrupt(&entry->thread) == 0)
+		if (thread_interrupt(&entry->thread) == 0) {
+			s->n_pending++;
 			return true;
+		}
 		entry->thread.seized = false;
 	}
 	char letter;
@@ -291,20 +296,11 @@ void harvest_batch(struct sampler *s)
 	ledger_charge_taken(s);
 }
 
-static bool is_pending(const struct sampler *s)
-{
-	for (size_t i = 0; i < THREAD_BUCKETS; i++)
-		for (const struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
-			if (entry->thread.interrupted && !entry->gone && !entry->asleep)
-				return true;
-	return false;
-}
-
 void harvest_settle(struct sampler *s)
 {
 	uint64_t deadline = now_ns(CLOCK_MONOTONIC) + 4 * (uint64_t)HARVEST_NS;
 	harvest_events(s);
-	while (is_pending(s) && now_ns(CLOCK_MONOTONIC) < deadline) {
+	while (s->n_pending > 0 && now_ns(CLOCK_MONOTONIC) < deadline) {
 		harvest_wait(s, deadline);
 		harvest_events(s);
 	}

@@ -96,8 +96,13 @@ static void charge_taken(struct sampler *s, struct taken *taken)
 
 void ledger_charge_taken(struct sampler *s)
 {
-	for (size_t i = 0; i < s->n_taken; i++)
+	priority_lower(&s->priority);
+	for (size_t i = 0; i < s->n_taken; i++) {
 		charge_taken(s, &s->taken[i]);
+		/* More may stop meanwhile: they join the end of the list. */
+		if (s->n_pending > 0)
+			harvest_events(s);
+	}
 	s->n_taken = 0;
 	s->copies.used = 0;
 }

@@ -89,9 +89,20 @@ size_t pace_batch(const struct pace *pace)
 	return fit < 1 ? 1 : fit < PACE_BATCH ? (size_t)fit : PACE_BATCH;
 }
 
+/* Our share of a tick's time, of all CPUs. */
+static double own_share_ns(const struct pace *pace)
+{
+	return pace->limits.overhead * pace->limits.cpus * (double)pace->period_ns;
+}
+
 unsigned pace_rest(const struct pace *pace, uint64_t cost_ns)
 {
-	double allowed = pace->limits.overhead * pace->limits.cpus * (double)pace->period_ns / 2;
-	double ticks = (double)cost_ns / allowed;
+	double ticks = (double)cost_ns / (own_share_ns(pace) / 4);
 	return ticks < PACE_LONGEST_REST ? (unsigned)ticks : PACE_LONGEST_REST;
+}
+
+size_t pace_afford(const struct pace *pace, double cost_ns)
+{
+	double n = own_share_ns(pace) / 2 / (cost_ns > 1 ? cost_ns : 1);
+	return n < PACE_AFFORD_LEAST ? PACE_AFFORD_LEAST : n < 1e6 ? (size_t)n : 1000000;
 }

@@ -16,6 +16,7 @@ enum {
 	PACE_BATCH = 64, /* threads interrupted together, at most */
 	PACE_LONGEST_WAIT_S = 1, /* however dear a tick was */
 	PACE_LONGEST_REST = 32, /* ticks */
+	PACE_AFFORD_LEAST = 64,
 };
 
 struct pace_limits {
@@ -41,8 +42,10 @@ void pace_spent(
 	struct pace *pace, uint64_t elapsed_ns, uint64_t own_ns, uint64_t stopped_ns, uint64_t target_ns);
 /* A stopped thread was served in this time. */
 void pace_served(struct pace *pace, uint64_t ns);
-/* How many ticks to leave out what costs this much, so that it takes no more than half of our share. */
+/* How many ticks to leave out what costs this much, so that it takes no more than a quarter of our share. */
 unsigned pace_rest(const struct pace *pace, uint64_t cost_ns);
+/* How many things that cost this much each can be done in a tick for half of our share. */
+size_t pace_afford(const struct pace *pace, double cost_ns);
 /* How many threads may be interrupted together: the last of them waits until all before it were served. */
 size_t pace_batch(const struct pace *pace);
 

@@ -16,7 +16,7 @@ void priority_begin(struct priority *priority, bool may_be_realtime)
 void priority_raise(struct priority *priority)
 {
 	struct sched_param lowest = {.sched_priority = 1};
-	if (!priority->realtime)
+	if (!priority->realtime || priority->raised)
 		return;
 	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &lowest) != 0)
 		priority->realtime = false; /* not privileged: it will not be later either */

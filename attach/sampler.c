@@ -70,6 +70,7 @@ static bool has_left(void *context, struct entry *entry)
 				s->target->live_tid != 0 ? s->target->live_tid : entry->thread.tid;
 		return false;
 	}
+	harvest_stop_is_over(s, entry);
 	ledger_charge_sleep(s, entry, s->tick - 1, s->last_tick_ns);
 	ledger_end_sleep(s, entry);
 	return true;
@@ -165,6 +166,8 @@ static void idle_until(struct sampler *s, uint64_t deadline)
 	while (!s->running_out && now_ns(CLOCK_MONOTONIC) < deadline) {
 		harvest_wait(s, deadline);
 		harvest_events(s);
+		if (s->n_pending == 0)
+			priority_lower(&s->priority);
 		if (copies_are_full(&s->copies) || s->n_taken >= PACE_BATCH)
 			ledger_charge_taken(s);
 	}

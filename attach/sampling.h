@@ -48,6 +48,7 @@ struct sampler {
 	size_t n_taken;
 	struct entry *batch[PACE_BATCH];
 	size_t n_batch, due; /* interrupted together; of them not stopped yet */
+	size_t n_pending; /* interrupted at any time, and not stopped yet */
 	unsigned alone; /* ticks in a row in which one thread ran */
 
 	uint64_t maps_ns; /* when maps were last read */
@@ -61,6 +62,7 @@ struct sampler {
 	 * nobody's that lives: what exceeds both was used by a thread that was not looked at. */
 	int64_t seen_run_ns, nobodys_ns;
 	size_t unswept; /* cold threads that the sweep has not come to yet */
+	double look_ns; /* what looking at one of them has cost */
 };
 
 static inline uint64_t now_ns(clockid_t clock)
@@ -95,13 +97,16 @@ void ledger_balance(struct sampler *s);
 
 /* Takes in everything that has happened to seized threads. */
 void harvest_events(struct sampler *s);
-/* Waits for an event, a signal to end, or `deadline_ns`, whichever is first. */
+/* Waits for an event, a signal to end, or `deadline_ns`, whichever is first. While a thread is on its way to a
+ * stop, at real-time priority: it would wait for us as long as we wait for a CPU. */
 void harvest_wait(struct sampler *s, uint64_t deadline_ns);
 /* Interrupts s->batch, takes a sample of what stops, then walks and charges. None is waited for alone. */
 void harvest_batch(struct sampler *s);
 /* Before we let go: what was interrupted must have stopped and gone on, or the kernel would end a stop that we
  * did not look at. */
 void harvest_settle(struct sampler *s);
+/* The stop that was asked for has come, or will not come any more. */
+void harvest_stop_is_over(struct sampler *s, struct entry *entry);
 /* The thread has changed its identity, or was taken for gone and lives: nothing that was known of it holds. */
 void harvest_revive(struct sampler *s, struct entry *entry);
 

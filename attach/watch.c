@@ -6,7 +6,6 @@
 enum {
 	CALM_TICKS = 16, /* a sleep as long as this is not looked at any more at every tick */
 	CALM_WHEN_MET = 14, /* the sleep in which a thread was found counts as this old */
-	SWEEP_AT_MOST = 4096, /* cold threads looked at in one tick: half a microsecond each */
 	RESTART_SYSCALL = 219,
 };
 
@@ -201,12 +200,15 @@ static void watch_cold(struct sampler *s)
 	}
 	if (s->unswept > cold->n)
 		s->unswept = cold->n;
-	size_t stop = s->unswept > SWEEP_AT_MOST ? s->unswept - SWEEP_AT_MOST : 0;
-	while (s->unswept > stop) {
+	size_t left = pace_afford(&s->pace, s->look_ns), n = left < s->unswept ? left : s->unswept;
+	uint64_t before = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	for (size_t i = 0; i < n; i++) {
 		struct entry *entry = cold->v[--s->unswept];
 		if (read_account(s, entry))
 			look_at(s, entry);
 	}
+	if (n > 0)
+		s->look_ns = (double)(now_ns(CLOCK_THREAD_CPUTIME_ID) - before) / (double)n;
 	/* What no live thread has used, ended ones have. */
 	if (s->unswept == 0 && s->clock_is_fresh)
 		s->nobodys_ns = (int64_t)s->last_cpu_ns - s->seen_run_ns;

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Figures beside bars and other tools, in one table: tests/bench/bench.py BUILD [--quick]
+"""Figures beside bars and other tools, in one table: tests/bench/bench.py BUILD [--quick] [--only=PART,...]
 
 Machines are shared and noisy: throughput is compared in alternating pairs of windows with and without the tool, and medians are printed.
 Nothing fails because it was slow. Exit status: 0, or 1 when something could not be measured for another reason than a missing program.
@@ -7,7 +7,6 @@ Nothing fails because it was slow. Exit status: 0, or 1 when something could not
 
 import os
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -19,7 +18,8 @@ from pathlib import Path
 QUICK = "--quick" in sys.argv
 PLACES = [word for word in sys.argv[1:] if not word.startswith("-")]
 if len(PLACES) != 1:
-    sys.exit("usage: bench.py BUILD [--quick]")
+    sys.exit("usage: bench.py BUILD [--quick] [--only=PART,...]")
+ONLY = [int(part) for word in sys.argv if word.startswith("--only=") for part in word[7:].split(",")]
 BUILD = Path(PLACES[0]).resolve()
 os.environ.update(CPROF_ATTACH=str(BUILD / "cprof-attach"), TARGETS=str(BUILD / "targets"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
@@ -47,10 +47,10 @@ class Table:
         """`value` of what the bar allows."""
         self.add(part, name, measured, bar, f"{value / allowed:.2f} of bar")
 
-    def attempt(self, part, name, measure, *args):
+    def attempt(self, part, name, measure, *args, **named):
         """One that cannot be measured costs no other."""
         try:
-            measure(*args)
+            measure(*args, **named)
         except pytest.skip.Exception as why:
             self.add(part, name, f"skipped: {why}")
         except (Exception, pytest.fail.Exception) as why:
@@ -93,6 +93,21 @@ class Spin(conftest.Target):
         """(turns, gaps, p50, p99, max in us) since the last call; the last three of the `largest` gaps only, if given."""
         self.process.stdin.write(b"%d\n" % largest)
         return [float(word) for word in self._read_line().split()]
+
+
+class Hogs:
+    """Processes that only take CPU time."""
+
+    def __init__(self, number):
+        self.processes = [subprocess.Popen([str(BUILD / "targets/c_o0")], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) for _ in range(number)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()
 
 
 class Bench:
@@ -200,13 +215,37 @@ class Bench:
             _, n, *gaps = spin.window(largest=stops)
             self.table.add(4, f"undisturbed: the {stops} largest gaps as long", f"{us(gaps)} ({n / 2 / SECONDS:.0f}/s above 5 us)", "noise of this machine")
             self.table.add(4, "cprof-attach at 99 Hz: a stop, at most", f"{us(ours)} ({stops} stops)")
-            word = re.search(r"^pauses.*?(median .*)$", run.stderr, re.M)
-            self.table.add(4, "the same in the tool's own words", word[1] if word else "?")
             for name, command in (("eu-stack -p PID", ["eu-stack", "-p", str(spin.pid)]),
                                   ("gdb -batch -p PID -ex 'thread apply all bt'",
                                    ["gdb", "-q", "-nx", "-batch", "-p", str(spin.pid), "-ex", "thread apply all bt"])):
                 self.table.attempt(4, name, self.peer, name, command, spin, ours)
             self.table.attempt(4, "perf record --call-graph dwarf, 99 Hz", self.perf, spin, ours)
+
+    def pause_in(self, name, threads, hogs, *args):
+        """The tool's own words, and the kernel's: of a thread that never sleeps, the time it neither ran nor waited for a CPU."""
+        with Spin(threads) as spin, Hogs(hogs):
+            busy = [tid for tid in conftest.threads_of(spin.pid) if tid != spin.pid]
+            begin, before = time.monotonic_ns(), sum(account_ns(spin.pid, tid) for tid in busy)
+            run = self.record(spin.pid, *args)
+            stopped = len(busy) * (time.monotonic_ns() - begin) - (sum(account_ns(spin.pid, tid) for tid in busy) - before)
+            stops = run.figure(r"^pauses\s+(\d+) stop")
+            p50, p99 = run.figure(r"median (\d+)"), run.figure(r"p99 (\d+)")
+            wall = len(busy) * SECONDS * 1e9
+            self.table.limit(4, name, f"p50 {p50:.0f}, p99 {p99:.0f}, max {run.figure(r'longest ([0-9]+)'):.0f} us ({stops:.0f} stops)",
+                             max(p50 / 70, p99 / 250), "p50 70, p99 250 us", 1)
+            self.table.add(4, f"{name}: by the kernel's account", f"{stopped / 1e3 / max(1, stops):.1f} us a stop, {100 * stopped / wall:.2f} % of the time")
+            if threads == 8:
+                due = 8 * 99 * SECONDS
+                taken = run.figure(r"^samples\s+(\d+)")
+                self.table.limit(4, f"{name}: samples taken of those due", f"{100 * taken / due:.1f} %", 100 - 100 * taken / due, "95 %", 5)
+
+    def pauses_under_load(self):
+        cores = os.cpu_count()
+        for hogs, machine in ((0, "idle machine"), (2 * cores, f"{2 * cores} busy processes beside")):
+            for args in ((), ("--no-realtime",)):
+                for threads in (1, 8):
+                    name = f"{threads} thread{'s' * (threads > 1)}, {machine}{', --no-realtime' * bool(args)}"
+                    self.table.attempt(4, name, self.pause_in, name, threads, hogs, *args)
 
     def peer(self, name, command, spin, ours):
         """The longest gap of each of some runs: the one that its attaching makes."""
@@ -260,7 +299,7 @@ class Bench:
                 process.kill()
                 process.wait()
 
-    def slowdown(self, threads):
+    def slowdown(self, threads, bar):
         with Spin(threads) as spin:
             lost = []
             for i in range(PAIRS):
@@ -268,40 +307,71 @@ class Bench:
                 lost.append(100 * (1 - rates[True] / rates[False]))
         low, _, high = statistics.quantiles(lost, n=4)
         median = statistics.median(lost)
-        self.table.add(5, f"{threads} busy thread{'s' if threads > 1 else ''} at 99 Hz",
-                       f"{median:+.2f} % (middle half {low:+.1f} to {high:+.1f}, all {min(lost):+.1f} to {max(lost):+.1f})",
-                       f"without it, {PAIRS} pairs", f"{1 - median / 100:.4f} of its speed")
+        name = f"{threads} busy thread{'s' * (threads > 1)} at 99 Hz, {PAIRS} pairs"
+        text = f"{median:+.2f} % (middle half {low:+.1f} to {high:+.1f}, all {min(lost):+.1f} to {max(lost):+.1f})"
+        if bar:
+            self.table.limit(5, name, text, max(0, median), f"{bar} %", bar)
+        else:
+            self.table.add(5, name, text)
 
-    def cost(self, name, pid, *args):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)  # only what has been waited for: the tool
-        run = self.record(pid, *args)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        own = run.figure(OWN_USE)
-        self.table.add(6, name, f"{100 * used / SECONDS:.2f} % of a core (kernel's account, to the end)", "the tool's own word", f"{own:.2f} %")
+    def cost(self, name, pid, *args, bar=None):
+        """The tool's CPU time once it has met every thread, by the kernel's account, and the rate it keeps meanwhile."""
+        path = os.path.join(self.folder, "cost.pb.gz")
+        process = self.tool.start("-p", pid, "-d", "60s", "-o", path, *args)
+        try:
+            time.sleep(2)
+            begin, before = time.monotonic(), conftest.cpu_ns(process.pid)
+            time.sleep(SECONDS)
+            share = (conftest.cpu_ns(process.pid) - before) / 1e7 / (time.monotonic() - begin)
+        finally:
+            process.terminate()
+            run = self.tool.finish(process)
+        hertz = run.figure(r"\(([0-9.]+) Hz achieved")
+        text = f"{share:.2f} % of a core, {hertz:.1f} Hz ({10 * share / hertz:.2f} ms a tick)"
+        if bar:
+            self.table.limit(6, name, text, share, f"{bar} %", bar)
+        else:
+            self.table.add(6, name, text)
 
     def costs(self):
         with Spin(8) as spin:
             self.cost("8 busy threads, -e cpu, 99 Hz", spin.pid)
-        code = ("import threading, time\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(90,), daemon=True).start()\n"
-                "print('ready', flush=True)\ntime.sleep(90)")
-        target = self.start("sleepers", sys.executable, "-c", code)
+        for threads, cpu_bar, state_bar in ((1000, None, None), (10000, 30, 60)):
+            for args, bar in (((), cpu_bar), (("-e", "state"), state_bar)):
+                for waking, words in ((0, ""), (10, ", one wakes at every tick")):
+                    name = f"{threads:,} sleeping threads{words}, -e {args[1] if args else 'cpu'}, 99 Hz"
+                    self.table.attempt(6, name, self.sleepers, name, threads, waking, *args, bar=bar)
+
+    def sleepers(self, name, threads, waking, *args, bar=None):
+        target = self.start("wakers", str(BUILD / "targets/wakers"), str(threads), str(waking))
         try:
-            self.cost("1,000 sleeping threads, -e state, 99 Hz", target.pid, "-e", "state")
+            self.cost(name, target.pid, *args, bar=bar)
         finally:
             target.close()
 
     def all(self):
-        attempt = self.table.attempt
-        attempt(1, "split_30_70", self.split)
-        for name in ("c_o0", "c_omit_fp", "cpp_inline", "static", "stripped", "altstack", "recurse", "churn", "threads64", "go_busy"):
-            attempt(2, name, self.program, name)
-        attempt(3, "redis", self.service, "redis", test_real.redis, (self.folder,), 1)
-        attempt(3, "PostgreSQL", self.service, "PostgreSQL", test_real.postgres, (), 3)
-        attempt(4, "pauses", self.pauses)
-        for threads in (1, 8, 64):
-            attempt(5, f"{threads} busy threads", self.slowdown, threads)
-        attempt(6, "the tool's CPU", self.costs)
+        attempt, wanted = self.table.attempt, ONLY or range(1, 1 + len(PARTS))
+        if {1, 2} & set(wanted):
+            attempt(1, "split_30_70", self.split)
+            for name in ("c_o0", "c_omit_fp", "cpp_inline", "static", "stripped", "altstack", "recurse", "churn", "threads64", "go_busy"):
+                attempt(2, name, self.program, name)
+        if 3 in wanted:
+            attempt(3, "redis", self.service, "redis", test_real.redis, (self.folder,), 1)
+            attempt(3, "PostgreSQL", self.service, "PostgreSQL", test_real.postgres, (), 3)
+        if 4 in wanted:
+            attempt(4, "pauses", self.pauses)
+            self.pauses_under_load()
+        if 5 in wanted:
+            for threads, bar in ((1, 1), (8, 2), (64, None)):
+                attempt(5, f"{threads} busy threads", self.slowdown, threads, bar)
+        if 6 in wanted:
+            attempt(6, "the tool's CPU", self.costs)
+
+
+def account_ns(pid, tid):
+    """Nanoseconds that the thread has run or waited for a CPU."""
+    with open(f"/proc/{pid}/task/{tid}/schedstat") as file:
+        return sum(int(word) for word in file.read().split()[:2])
 
 
 def us(gaps):

@@ -55,6 +55,6 @@ $(TARGETS_DIR)/go_busy: tests/targets/go_busy.go
 	$(TARGETS_GO) build -o $@ $<
 
 # What `make bench` measures with.
-$(TARGETS_DIR)/spin: tests/bench/spin.c tests/targets/targets.mk | $(TARGETS_DIR)
+$(TARGETS_DIR)/spin $(TARGETS_DIR)/wakers: $(TARGETS_DIR)/%: tests/bench/%.c tests/targets/targets.mk | $(TARGETS_DIR)
 	$(TARGETS_CC) -std=gnu17 -O2 -g $(TARGETS_WARN) -o $@ $< -pthread
-targets: $(TARGETS_DIR)/spin
+targets: $(TARGETS_DIR)/spin $(TARGETS_DIR)/wakers

@@ -116,8 +116,11 @@ static void what_costs_much_is_done_seldom(void **state)
 	(void)state;
 	struct pace pace;
 	pace_start(&pace, 100, &one_percent, second);
-	assert_int_equal(pace_rest(&pace, 10000), 0); /* of 100 us that half of the share allows in a tick */
-	assert_int_equal(pace_rest(&pace, 850000), 8);
+	assert_int_equal(
+		pace_rest(&pace, 10000), 0); /* of 50 us that a quarter of the share allows in a tick */
+	assert_int_equal(pace_rest(&pace, 425000), 8);
+	assert_int_equal(pace_afford(&pace, 500), 200);
+	assert_int_equal(pace_afford(&pace, 1e9), PACE_AFFORD_LEAST);
 	assert_int_equal(pace_rest(&pace, second), PACE_LONGEST_REST);
 }
 
