@@ -24,6 +24,7 @@ BUILD = Path(PLACES[0]).resolve()
 os.environ.update(CPROF_ATTACH=str(BUILD / "cprof-attach"), TARGETS=str(BUILD / "targets"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 import conftest  # noqa: E402
+import harm  # noqa: E402
 import pytest  # noqa: E402
 import test_real  # noqa: E402
 
@@ -32,7 +33,8 @@ PAIRS, WINDOW_S = (4, 0.5) if QUICK else (10, 1)
 OWN_USE = r"^own use.*?([\d.]+) % of one core"
 HEAD = ("name", "measured", "bar or peer", "ratio")
 PARTS = ("exactness", "complete stacks", "the end of a run", "pauses, seen from inside the target",
-         "slowdown of the target", "the tool's own CPU")
+         "slowdown of the target", "the tool's own CPU",
+         "harm, seen from inside the target")
 
 
 class Table:
@@ -366,6 +368,8 @@ class Bench:
                 attempt(5, f"{threads} busy threads", self.slowdown, threads, bar)
         if 6 in wanted:
             attempt(6, "the tool's CPU", self.costs)
+        if 7 in wanted:
+            harm.measure(self.table)
 
 
 def account_ns(pid, tid):
