@@ -8,6 +8,7 @@
 
 enum {
 	HARVEST_NS = 5000000, /* a thread that does not stop within this is left pending */
+	SWITCH_NS = 50000, /* from our waking, which may take the thread's CPU, to the tick's time, at most */
 	ALONE_TICKS = 8, /* one thread has run for so long: we go where it is */
 };
 
@@ -32,7 +33,7 @@ static void copy_regs(const struct user_regs_struct *from, struct regs *to)
 static void note_waiting(struct entry *entry, const struct schedstat *stopped)
 {
 	entry->waited_ns = stopped->wait_ns - entry->wait_before_ns;
-	entry->waited = entry->waited_ns > now_ns(CLOCK_MONOTONIC) - entry->interrupted_tick_ns;
+	entry->waited = entry->waited_ns > now_ns(CLOCK_MONOTONIC) - entry->interrupted_tick_ns + SWITCH_NS;
 }
 
 static void label_state(
@@ -42,6 +43,11 @@ static void label_state(
 	taken->state = blocked ? "sleeping" : entry->waited ? "runnable" : "running";
 	taken->syscall = blocked ? syscall_name((long)regs->orig_rax) : NULL;
 	taken->wall_ns = (int64_t)(s->tick_ns - entry->charged_wall_ns);
+	if (!blocked && s->tick > entry->interrupted_tick) {
+		taken->late_ticks = (int64_t)(s->tick - entry->interrupted_tick);
+		taken->late_ns = (int64_t)(s->tick_ns - entry->interrupted_tick_ns);
+		taken->wall_ns -= taken->late_ns;
+	}
 	entry->charged_wall_ns = s->tick_ns;
 	entry->charged_tick = s->tick;
 }
@@ -233,6 +239,7 @@ static bool ask_to_stop(struct sampler *s, struct entry *entry)
 		if (!entry->thread.seized && thread_seize(&entry->thread) != 0)
 			break;
 		entry->interrupted_at_ns = now_ns(CLOCK_MONOTONIC);
+		entry->interrupted_tick = s->tick;
 		entry->interrupted_tick_ns = s->tick_ns;
 		entry->wait_before_ns = entry->now.wait_ns;
 		if (thread_interrupt(&entry->thread) == 0) {

@@ -88,6 +88,11 @@ static void charge_taken(struct sampler *s, struct taken *taken)
 	labels.syscall = taken->syscall;
 	add(s, &stack, &labels, 1, wants_state(s) ? taken->wall_ns : taken->run_ns);
 	count_walk(s, &stack, 1);
+	if (taken->late_ns > 0) {
+		labels.state = "runnable";
+		add(s, &stack, &labels, taken->late_ticks, taken->late_ns);
+		count_walk(s, &stack, (uint64_t)taken->late_ticks);
+	}
 	if (taken->cut_short && eintr_was_cut_short(s->target, taken->entry->thread.tid, &taken->regs))
 		back_off(s, taken->entry, &stack);
 	else if (++taken->entry->back_off.clean % 64 == 0)

@@ -13,6 +13,7 @@ struct taken {
 	struct entry *entry;
 	struct snapshot snapshot;
 	int64_t run_ns, wall_ns;
+	int64_t late_ns, late_ticks; /* of wall time, after the tick that asked: no CPU to stop on was free */
 	const char *state, *syscall;
 	bool cut_short; /* a system call that our stop may have cut short was on its way out */
 	struct user_regs_struct regs; /* with which it returns, when cut_short */

@@ -46,7 +46,8 @@ struct entry {
 	uint64_t charged_run_ns; /* CPU time up to here has been charged to stacks */
 	uint64_t charged_wall_ns; /* wall time (clock) up to here has been charged */
 	uint64_t charged_tick; /* the last tick that was counted */
-	uint64_t interrupted_at_ns, interrupted_tick_ns; /* when it was asked to stop, and that tick's time */
+	uint64_t interrupted_at_ns; /* when it was asked to stop */
+	uint64_t interrupted_tick, interrupted_tick_ns; /* by that tick */
 	uint64_t wait_before_ns; /* how long it had ever waited for a CPU by then */
 	int blocked_nr; /* the last system call seen, for restart_syscall(2), which hides it */
 	struct capture_hint hint;

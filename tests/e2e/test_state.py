@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 import pytest
-from conftest import assert_untouched
+from conftest import assert_untouched, threads_of
 
 STATES = {"running", "runnable", "sleeping", "disk", "stopped"}
 WAITS = {  # thread -> (its function, names its system call may have)
@@ -100,3 +100,27 @@ def test_threads_that_come_and_go_have_the_wall_time_of_their_lives(start, tool)
     assert sums[True] / 1e9 == pytest.approx(profile.duration_s, rel=0.02)
     assert 0 < sums[False] / 1e9 < 4 * profile.duration_s
     assert_untouched(target.pid)
+
+
+def accounts(pid, tids):
+    """Sums of nanoseconds that the threads have run, and have waited for a CPU."""
+    sums = [0, 0]
+    for tid in tids:
+        with open(f"/proc/{pid}/task/{tid}/schedstat") as file:
+            words = file.read().split()
+        sums = [sums[0] + int(words[0]), sums[1] + int(words[1])]
+    return sums
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_running_and_runnable_are_told_apart_as_the_kernel_does(start, tool, figure, threads):
+    target = start("spin", threads)
+    tids = [tid for tid in threads_of(target.pid) if tid != target.pid]
+    before = accounts(target.pid, tids)
+    profile = tool.record(target.pid, "-e", "state", duration="4s").load()
+    ran, waited = (after - earlier for after, earlier in zip(accounts(target.pid, tids), before))
+    busy = [sample for sample in profile.samples if sample.numbers["tid"] in tids]
+    told = sum(sample.ns for sample in busy if sample.labels["state"] == "runnable") / sum(sample.ns for sample in busy)
+    truth = waited / (ran + waited)
+    figure(f"{threads} busy threads: runnable {told:.1%} of the time, by the kernel's account {truth:.1%}")
+    assert told == pytest.approx(truth, abs=0.15)  # of some 400 ticks, on a machine that may be crowded
