@@ -39,7 +39,8 @@ def watch(process, until):
             seen.append(now)
         if len(seen) % 60 == 0:
             files = len(os.listdir(f"/proc/{process.pid}/fd"))
-            print(f"minute {(time.monotonic() - begin) / 60:4.0f}: {now:.1f} MB resident, {files} open files, {conftest.cpu_ns(process.pid) / 1e9:.1f} s of CPU", flush=True)
+            minute, used_s = (time.monotonic() - begin) / 60, conftest.cpu_ns(process.pid) / 1e9
+            print(f"minute {minute:4.0f}: {now:.1f} MB resident, {files} open files, {used_s:.1f} s of CPU", flush=True)
         time.sleep(1)
     return seen
 
@@ -61,7 +62,7 @@ def main():
     first, rest = seen[:60], seen[60:]
     peak, growth = max(seen), max(rest, default=first[-1]) / max(first)
     written = re.search(r"peak memory ([\d.]+ MB)", said)
-    print(f"{MINUTES:g} minutes on {TARGET}: at most {peak:.1f} MB resident (bar {LIMIT_MB}), after the first minute {growth:.2f} of the first minute's most (bar {GROWTH}), "
+    print(f"{MINUTES:g} minutes on {TARGET}: at most {peak:.1f} MB resident (bar {LIMIT_MB}), {growth:.2f} times the first minute's most (bar {GROWTH}), "
           f"{size / 1e6:.2f} MB of profile{', ' + written[1] + ' at the end' if written else ''}")
     return 0 if process.returncode == 0 and peak < LIMIT_MB and growth <= GROWTH else 1
 

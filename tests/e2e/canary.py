@@ -29,9 +29,12 @@ class Report:
                 faults[name] = {**found, "calls": case["calls"], **({"result": case["result"]} if case["wrong"] else {})}
         return faults
 
-    def late_share(self):
-        """Of the timeouts, how many ended more than 2 ms late."""
-        return self.total("late") / sum(case["calls"] for name, case in self.cases.items() if name.endswith("-end"))
+    def late(self):
+        """Words: of the timeouts, how many ended more than 2 ms late, and which most often."""
+        timed = {name: case for name, case in self.cases.items() if case["late"] or name.endswith("-end")}
+        share = sum(case["late"] for case in timed.values()) / sum(case["calls"] for case in timed.values())
+        most = max(timed, key=lambda name: timed[name]["late"] / max(1, timed[name]["calls"]))
+        return f"{share:.2%} of the timeouts more than 2 ms late (most: {most} {timed[most]['late'] / max(1, timed[most]['calls']):.1%})"
 
 
 class Canary:
