@@ -643,11 +643,17 @@ static void after_setlkw(struct cell *cell, long result)
 		fcntl(cell->fd, F_OFD_SETLK, &lock);
 }
 
+/* Without a name in any folder, and so gone with the process: opened by its descriptor's. */
 static int open_fifo(struct cell *cell)
 {
-	snprintf(cell->path, sizeof cell->path, "/tmp/eintr-%d-fifo", getpid());
-	unlink(cell->path);
-	return mkfifo(cell->path, 0600);
+	char path[64];
+	snprintf(path, sizeof path, "/tmp/eintr-%d-fifo", getpid());
+	if (mkfifo(path, 0600) != 0)
+		return -1;
+	cell->fd = open(path, O_PATH);
+	unlink(path);
+	snprintf(cell->path, sizeof cell->path, "/proc/self/fd/%d", cell->fd);
+	return cell->fd < 0 ? -1 : 0;
 }
 
 static void arm_fifo(struct cell *cell)
@@ -843,6 +849,20 @@ static void after_uring(struct cell *cell, long result)
 static void arm_random(struct cell *cell)
 {
 	ARG(cell, POINTER(cell->buffer), (long)cell->kind->bytes, 0);
+}
+
+void eintr_remove(const struct cell *cell)
+{
+	switch (cell->kind->nr) {
+	case SYS_msgrcv:
+	case SYS_msgsnd:
+		msgctl(cell->fd, IPC_RMID, NULL);
+		break;
+	case SYS_semop:
+	case SYS_semtimedop:
+		semctl(cell->fd, 0, IPC_RMID);
+		break;
+	}
 }
 
 /* ---- the list ---- */

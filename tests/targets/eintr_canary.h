@@ -81,6 +81,9 @@ struct cell {
 extern const struct kind eintr_kinds[];
 extern const size_t eintr_n_kinds;
 
+/* Removes what would outlive the process: System V queues and semaphores. */
+void eintr_remove(const struct cell *cell);
+
 /* The thread that feeds: the owner of the priority-inheriting futexes. */
 extern _Atomic pid_t eintr_feeder;
 
