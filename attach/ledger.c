@@ -26,8 +26,9 @@ void ledger_read_maps(struct sampler *s)
 
 static void fill_labels(const struct sampler *s, const struct entry *entry, struct labels *labels)
 {
-	*labels =
-		(struct labels){.thread = entry->thread.name, .tid = entry->thread.tid, .pid = s->target->pid};
+	*labels = (struct labels){.thread = entry->thread.name,
+		.tid = entry->unnamed ? 0 : entry->thread.tid,
+		.pid = s->target->pid};
 }
 
 static void add(

@@ -113,6 +113,11 @@ static void add_skips(struct report *report, const struct sampler_result *result
 
 static void add_losses(struct report *report, const struct sampler_result *result)
 {
+	if (result->threads_unnamed > 0)
+		report_add(report,
+			"unnamed   %" PRIu64
+			" threads came after so many others that their samples carry no tid label",
+			result->threads_unnamed);
 	if (result->threads_refused > 0)
 		report_add(
 			report, "refused   %" PRIu64 " threads could not be sampled", result->threads_refused);

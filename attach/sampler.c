@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 enum {
+	/* Of threads that begin during the run, so many have samples with their own TID: a program that begins
+	 * thousands a second would fill memory, and nobody reads so many. */
+	NAMED_THREADS = 8192,
 	MAPS_EVERY_NS = 1000000000, /* maps are compared this often even if nothing seems new */
 	MAPS_AT_MOST_EVERY_NS = 50000000, /* and re-read no more often than this */
 };
@@ -48,6 +51,9 @@ static void learn_thread(void *context, pid_t tid)
 		return;
 	}
 	s->result->threads++;
+	s->named += s->listing == 1 ? 0 : 1;
+	entry->unnamed = s->named > NAMED_THREADS;
+	s->result->threads_unnamed += entry->unnamed;
 	entry->seen = s->listing;
 	/* Whoever is met at a tick stands for the time since the one before. A new thread has lived for only a
 	 * part of it, but as much of the threads that end between two ticks is never met: together they have

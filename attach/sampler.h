@@ -42,6 +42,7 @@ struct sampler_result {
 	uint64_t lowered_ticks; /* put off to stay within max_overhead */
 	uint64_t samples; /* with a stack, running and asleep; a sleep counts at every tick */
 	uint64_t threads, threads_refused;
+	uint64_t threads_unnamed; /* of the threads, those whose samples carry no TID: too many came and went */
 	/* Times that a running thread was not sampled in its tick: it did not stop in time (no CPU), for it
 	 * waited uninterruptibly, it had still not stopped since an earlier tick, there was no room for its
 	 * stack. */

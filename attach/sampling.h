@@ -29,6 +29,7 @@ struct sampler {
 	struct sampler_result *result;
 
 	struct threads threads;
+	size_t named; /* threads met since the first listing, those beyond NAMED_THREADS too */
 	unsigned listing; /* number of the last listing of the threads */
 	bool relist; /* a thread came or went */
 	bool running_out; /* the end was asked for */

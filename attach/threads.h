@@ -30,6 +30,7 @@ struct entry {
 	size_t place; /* in its list */
 	bool cold;
 	bool met; /* looked at before */
+	bool unnamed; /* its samples carry no TID */
 	bool gone; /* has ended; stays until it leaves /proc/PID/task */
 	bool refused; /* could not be seized */
 	bool asleep; /* seen asleep when last.count was what it is */
