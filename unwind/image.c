@@ -305,6 +305,27 @@ bool image_segment(const struct image *image, uint32_t type, struct section *out
 	return false;
 }
 
+bool image_load(const struct image *image, size_t i, struct section *out)
+{
+	for (size_t k = 0; k < image->n_segments; k++) {
+		const Elf64_Phdr *segment = &image->segments[k];
+		if (segment->p_type != PT_LOAD || i-- > 0)
+			continue;
+		uint64_t left = segment->p_offset < image->size ? image->size - segment->p_offset : 0;
+		uint64_t flags = ((segment->p_flags & PF_W) != 0 ? SHF_WRITE : 0) |
+				 ((segment->p_flags & PF_X) != 0 ? SHF_EXECINSTR : 0);
+		*out = (struct section){segment->p_vaddr, segment->p_offset,
+			segment->p_filesz < left ? segment->p_filesz : left, flags, SHT_PROGBITS};
+		return true;
+	}
+	return false;
+}
+
+bool image_has_sections(const struct image *image)
+{
+	return image->n_sections > 0;
+}
+
 bool image_offset_to_vaddr(const struct image *image, uint64_t offset, uint64_t *vaddr)
 {
 	/* A mapping begins at a page: its first bytes may lie before the segment's own first byte. */

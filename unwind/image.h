@@ -41,6 +41,11 @@ size_t image_read_vaddr(const struct image *image, uint64_t vaddr, void *buffer,
 bool image_section(const struct image *image, const char *name, struct section *out);
 /* Finds the first program header of `type` (PT_GNU_EH_FRAME, PT_DYNAMIC ...) as a section without a name. */
 bool image_segment(const struct image *image, uint32_t type, struct section *out);
+/* The PT_LOAD segment number `i`, its bytes in the file, as a section (flags: SHF_WRITE, SHF_EXECINSTR); false
+ * when there are fewer. */
+bool image_load(const struct image *image, size_t i, struct section *out);
+/* False when the file has no section headers (some are stripped of them), or damaged ones. */
+bool image_has_sections(const struct image *image);
 /* Link-time address of file offset `offset`, through the PT_LOAD that covers it; false when none does. For any
  * mapping of this file: vaddr = x - map.start + map.offset, then this (the ELF specification, program header).
  */
