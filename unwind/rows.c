@@ -1,6 +1,7 @@
 #include "unwind/rows.h"
 #include "unwind/bytes.h"
 #include "unwind/cfi.h"
+#include "unwind/gorows.h"
 
 #include <elf.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@ struct rows {
 	size_t len;
 	uint64_t vaddr;
 	bool full;
+	bool has_go_tls;
+	int32_t go_tls;
 };
 
 /* ---- filling, as the scan's sink ---- */
@@ -107,6 +110,12 @@ static void sort_and_merge(struct rows *rows)
 	}
 }
 
+/* A module's code lies below and above its tables. */
+static uint64_t base_near(uint64_t vaddr)
+{
+	return vaddr < (UINT64_C(1) << 31) ? 0 : vaddr - (UINT64_C(1) << 31);
+}
+
 /* Takes `bytes` over. */
 static struct rows *compile(uint8_t *bytes, size_t len, uint64_t vaddr, bool debug)
 {
@@ -115,8 +124,7 @@ static struct rows *compile(uint8_t *bytes, size_t len, uint64_t vaddr, bool deb
 		free(bytes);
 		return NULL;
 	}
-	/* A module's code lies below and above its tables. .debug_frame has no address. */
-	rows->base = debug || vaddr < (UINT64_C(1) << 31) ? 0 : vaddr - (UINT64_C(1) << 31);
+	rows->base = debug ? 0 : base_near(vaddr); /* .debug_frame has no address */
 	rows->bytes = bytes;
 	rows->len = len;
 	rows->vaddr = vaddr;
@@ -210,6 +218,20 @@ struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, b
 	return compile(copy, len, vaddr, debug);
 }
 
+struct rows *rows_compile_go(const struct image *image)
+{
+	struct gopclntab table;
+	struct rows *rows = calloc(1, sizeof *rows);
+	if (rows == NULL || !gopclntab_load(image, &table))
+		return rows;
+	rows->base = base_near(table.vaddr);
+	rows->has_go_tls = gorows_tls(image, &table, &rows->go_tls);
+	gorows_scan(image, &table, add_row, rows);
+	sort_and_merge(rows);
+	gopclntab_unload(&table);
+	return rows;
+}
+
 void rows_free(struct rows *rows)
 {
 	if (rows == NULL)
@@ -225,6 +247,13 @@ void rows_free(struct rows *rows)
 size_t rows_count(const struct rows *rows)
 {
 	return rows->n;
+}
+
+bool rows_go_tls(const struct rows *rows, int32_t *offset)
+{
+	if (rows->has_go_tls)
+		*offset = rows->go_tls;
+	return rows->has_go_tls;
 }
 
 const struct row *rows_find(const struct rows *rows, uint64_t vaddr)

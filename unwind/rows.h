@@ -13,6 +13,19 @@ enum row_kind {
 	ROW_RBX, /* CFA = rbx + cfa: the dynamic linker's trampolines, which realign their stack */
 	ROW_ROOT, /* the return address is undefined: the thread's first function */
 	ROW_SIGNAL, /* a signal's return trampoline: the kernel's signal frame is at rsp */
+	ROW_SWITCH, /* CFA = rbp + cfa, on whatever stack that is: Go's assembler functions that change rsp,
+		       like nanotime1 and cgocallback */
+	ROW_GO_SYSTEMSTACK, /* runtime.systemstack: as ROW_SWITCH with CFA = rbp - the row's rbp, if it has one;
+			       else CFA = rsp
+			       + cfa, with the rsp that the goroutine had */
+	ROW_GO_ASMCGOCALL, /* runtime.asmcgocall: the same, with the rsp that it keeps at the end of its frame
+			    */
+	ROW_GO_MCALL, /* runtime.mcall: on the goroutine's stack a caller, else the first frame */
+	ROW_GO_MORESTACK, /* runtime.morestack: on the goroutine's stack a caller, else the goroutine as it was
+			     saved */
+	ROW_GO_GOGO, /* runtime.gogo: on the goroutine's stack the goroutine as it was saved, else a caller */
+	ROW_GO_SCHEDULE, /* runtime.schedule, else as ROW_RSP: above it nothing belongs to the thread's
+			    goroutine */
 	ROW_EXPRESSION, /* anything else: a DWARF expression, or another register; cfa is an index for
 			   rows_fde() */
 };
@@ -32,11 +45,15 @@ struct rows;
  * compressed). Always gives a table, empty when the image has none or it is damaged; NULL only when memory is
  * out. Limits: 64 MB of section, 4 million rows. */
 struct rows *rows_compile(const struct image *image, bool debug);
-/* The same from bytes: a section's contents at link-time address `vaddr`. */
+/* Compiles Go's table of functions (unwind/gopclntab.h); empty when the image is no Go program. */
+struct rows *rows_compile_go(const struct image *image);
+/* The same as rows_compile() from bytes: a section's contents at link-time address `vaddr`. */
 struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug);
 void rows_free(struct rows *rows);
 
 size_t rows_count(const struct rows *rows);
+/* Go: where a thread's current goroutine is found, see gorows_tls(). False in all but Go's rows. */
+bool rows_go_tls(const struct rows *rows, int32_t *offset);
 /* The row that covers link-time address `vaddr`, NULL when there is none or it is ROW_NONE. Borrowed. */
 const struct row *rows_find(const struct rows *rows, uint64_t vaddr);
 /* Link-time address where the function of a row begins. */

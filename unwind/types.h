@@ -47,15 +47,23 @@ struct region {
 	uint8_t *bytes; /* borrowed from the sampler's arena, until its next tick */
 };
 
-enum { SNAPSHOT_REGIONS = 2 };
+enum { SNAPSHOT_REGIONS = 3 };
 
-/* What is taken of one thread at one instant. region[0] starts at (or just below) rsp; region[1] is the
- * thread's ordinary stack when it was interrupted on an alternate signal stack (sigaltstack(2)), else its len
- * is 0. */
+/* Go: the goroutine that a thread works for (m.curg): its stack's bounds, and its registers as they were saved
+ * when the thread last left that stack for its own (g.sched). All 0: none, or not known. */
+struct goroutine {
+	uint64_t lo, hi;
+	uint64_t sp, pc, bp;
+};
+
+/* What is taken of one thread at one instant. region[0] starts at (or just below) rsp. The others have len 0
+ * unless the thread has more stacks than one: its ordinary stack when it was interrupted on an alternate signal
+ * stack (sigaltstack(2)); in Go the goroutine's and the thread's own. */
 struct snapshot {
 	pid_t tid;
 	struct regs regs;
 	struct region region[SNAPSHOT_REGIONS];
+	struct goroutine goroutine;
 };
 
 /* No mapping: a pc that lies in no executable mapping known. */

@@ -9,13 +9,14 @@ enum {
 	FRAMES_MAX = 65536,
 	RECOVER_WORDS = 8192, /* of stack searched for a lost rbp */
 	TRIALS_MAX = 16,
+	SWITCHES_MAX = 1024, /* between Go's stacks: C and Go that call each other */
 	WORDS_MAX = 1 << 18, /* for expressions; some 10 ms */
 };
 
 /* The tables of one image. */
 struct module {
 	const struct image *image;
-	struct rows *eh, *debug; /* .eh_frame; .debug_frame, compiled when .eh_frame knew nothing */
+	struct rows *eh, *go, *debug; /* .eh_frame; Go's table of functions; .debug_frame */
 	struct module *next;
 };
 
@@ -40,6 +41,8 @@ struct walk {
 	bool is_trial; /* of a guessed rbp */
 	size_t n;
 	enum stop why;
+	bool scheduling; /* Go: below this frame the thread has let its goroutine go */
+	unsigned switches; /* of stacks */
 	unsigned words; /* left for expressions to read */
 };
 
@@ -91,6 +94,7 @@ void unwinder_free(struct unwinder *unwinder)
 		struct module *module = unwinder->modules;
 		unwinder->modules = module->next;
 		rows_free(module->eh);
+		rows_free(module->go);
 		rows_free(module->debug);
 		free(module);
 	}
@@ -111,6 +115,7 @@ static struct module *module_of_image(struct unwinder *unwinder, const struct im
 		return module;
 	module->image = image;
 	module->eh = rows_compile(image, false);
+	module->go = rows_compile_go(image);
 	module->debug = rows_compile(image, true);
 	module->next = unwinder->modules;
 	unwinder->modules = module;
@@ -150,13 +155,20 @@ static bool find_place(struct unwinder *unwinder, uint64_t address, struct place
 	if (place->module == NULL || !mapping_vaddr(place->mapping, address, &place->vaddr))
 		return true;
 	place->bias = address - place->vaddr;
-	place->rows = place->module->eh;
-	place->row = place->rows != NULL ? rows_find(place->rows, place->vaddr) : NULL;
-	if (place->row == NULL && place->module->debug != NULL) {
-		place->rows = place->module->debug;
-		place->row = rows_find(place->rows, place->vaddr);
+	/* In Go code .debug_frame does not know what changes stacks, nor where rbp is. */
+	const struct rows *const tables[] = {place->module->eh, place->module->go, place->module->debug};
+	for (size_t i = 0; i < sizeof tables / sizeof *tables && place->row == NULL; i++) {
+		place->rows = tables[i];
+		place->row = tables[i] != NULL ? rows_find(tables[i], place->vaddr) : NULL;
 	}
 	return true;
+}
+
+bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset)
+{
+	const struct mapping *main_mapping = space_mapping(unwinder->space, 0);
+	const struct module *module = main_mapping != NULL ? module_of(unwinder, 0, main_mapping) : NULL;
+	return module != NULL && module->go != NULL && rows_go_tls(module->go, offset);
 }
 
 /* ---- reading ---- */
@@ -382,6 +394,124 @@ static bool step_expression(struct walk *walk, const struct place *place)
 	return true;
 }
 
+/* ---- Go's changes of stacks ---- */
+
+/* Is rsp on the stack of the goroutine that the thread works for? */
+static bool is_on_goroutine(const struct walk *walk)
+{
+	const struct goroutine *goroutine = &walk->snapshot->goroutine;
+	return walk->regs.r[AMD64_RSP] >= goroutine->lo && walk->regs.r[AMD64_RSP] < goroutine->hi;
+}
+
+/* The caller's frame begins at `cfa`, on any stack; rbp was saved at `slot` (0: nowhere). What says so is
+ * memory of the target, not a table: so it must look like a call. */
+static bool switch_to(struct walk *walk, uint64_t cfa, uint64_t slot)
+{
+	uint64_t ra, bp = 0;
+	if (cfa % 8 != 0 || walk->switches++ == SWITCHES_MAX) {
+		walk->why = STOP_BAD_FRAME;
+		return false;
+	}
+	if (!read_word(walk, cfa - 8, &ra) || (slot != 0 && !read_word(walk, slot, &bp)))
+		return false;
+	if (!follows_call(walk->unwinder, ra)) {
+		walk->why = STOP_BAD_FRAME;
+		return false;
+	}
+	if (slot != 0)
+		set_reg(walk, AMD64_RBP, bp);
+	walk->regs.known &= 1u << AMD64_RIP | 1u << AMD64_RSP | 1u << AMD64_RBP;
+	set_reg(walk, AMD64_RIP, ra);
+	set_reg(walk, AMD64_RSP, cfa);
+	walk->is_return = true;
+	return true;
+}
+
+/* The frame pointer of the function that changed stacks still points into its frame. */
+static bool step_by_frame_pointer(struct walk *walk, const struct row *row)
+{
+	uint64_t bp = walk->regs.r[AMD64_RBP];
+	return switch_to(walk, bp - (uint64_t)(int64_t)row->rbp, bp);
+}
+
+/* Until 1.20 asmcgocall keeps at 48(SP) the goroutine, or 0 if there was none to leave, and at 40(SP) how far
+ * from its stack's end rsp was, or rsp itself. */
+static bool old_asmcgocall_sp(struct walk *walk, uint64_t *sp)
+{
+	uint64_t goroutine, kept, at = walk->regs.r[AMD64_RSP];
+	if (!read_word(walk, at + 48, &goroutine) || !read_word(walk, at + 40, &kept))
+		return false;
+	*sp = goroutine == 0 ? kept : walk->snapshot->goroutine.hi - kept;
+	return true;
+}
+
+/* systemstack and asmcgocall, called on the goroutine's stack, call on the thread's own. */
+static bool step_go_system(struct walk *walk, const struct row *row)
+{
+	const struct goroutine *goroutine = &walk->snapshot->goroutine;
+	uint64_t sp = goroutine->sp;
+	if (row->rbp != 0 && is_known(walk, AMD64_RBP))
+		return step_by_frame_pointer(walk, row);
+	if (is_on_goroutine(walk) || (!walk->is_return && goroutine->hi == 0))
+		return step_to_cfa(walk, AMD64_RSP, row);
+	if (goroutine->hi == 0) {
+		walk->why = STOP_NO_REGISTER;
+		return false;
+	}
+	if (row->kind == ROW_GO_ASMCGOCALL && row->rbp == 0 && walk->is_return && !old_asmcgocall_sp(walk, &sp))
+		return false;
+	/* What gosave saves as rbp is its own caller's, where there is no frame pointer. */
+	set_reg(walk, AMD64_RBP, goroutine->bp);
+	uint64_t cfa = sp + (uint64_t)(int64_t)row->cfa;
+	return switch_to(walk, cfa, row->rbp != 0 ? cfa + (uint64_t)(int64_t)row->rbp : 0);
+}
+
+/* The goroutine goes on as it was saved. */
+static bool step_to_goroutine(struct walk *walk)
+{
+	const struct goroutine *goroutine = &walk->snapshot->goroutine;
+	struct place place;
+	uint32_t id;
+	if (walk->switches++ == SWITCHES_MAX) {
+		walk->why = STOP_BAD_FRAME;
+		return false;
+	}
+	walk->regs = (struct regs){.known = 0};
+	set_reg(walk, AMD64_RIP, goroutine->pc);
+	set_reg(walk, AMD64_RSP, goroutine->sp);
+	set_reg(walk, AMD64_RBP, goroutine->bp);
+	/* Behind a call, unless the goroutine is about to run its first instruction. */
+	walk->is_return = !find_place(walk->unwinder, goroutine->pc, &place, &id) || place.row == NULL ||
+			  rows_function_start(place.rows, place.row) != place.vaddr;
+	return true;
+}
+
+static bool end_at_root(struct walk *walk)
+{
+	walk->why = STOP_ROOT;
+	return false;
+}
+
+static bool step_go(struct walk *walk, const struct row *row)
+{
+	bool on_goroutine = is_on_goroutine(walk), has_goroutine = walk->snapshot->goroutine.hi != 0;
+	switch ((enum row_kind)row->kind) {
+	case ROW_GO_MCALL:
+		return on_goroutine ? step_to_cfa(walk, AMD64_RSP, row) : end_at_root(walk);
+	case ROW_GO_MORESTACK:
+		if (on_goroutine || (!has_goroutine && !walk->is_return))
+			return step_to_cfa(walk, AMD64_RSP, row);
+		return has_goroutine && !walk->scheduling ? step_to_goroutine(walk) : end_at_root(walk);
+	case ROW_GO_GOGO:
+		return on_goroutine ? step_to_goroutine(walk) : step_to_cfa(walk, AMD64_RSP, row);
+	case ROW_GO_SCHEDULE:
+		walk->scheduling = true;
+		return step_to_cfa(walk, AMD64_RSP, row);
+	default:
+		return step_go_system(walk, row);
+	}
+}
+
 /* ---- the lost rbp of a sleeping thread ---- */
 
 /* Where the call before return address `ra` goes, if it is a direct one; 0 otherwise. */
@@ -472,6 +602,19 @@ static bool step(struct walk *walk, const struct place *place)
 			return false;
 		}
 		return step_to_cfa(walk, AMD64_RBX, row);
+	case ROW_SWITCH:
+		if (!is_known(walk, AMD64_RBP)) {
+			walk->why = STOP_NO_REGISTER;
+			return false;
+		}
+		return step_by_frame_pointer(walk, row);
+	case ROW_GO_SYSTEMSTACK:
+	case ROW_GO_ASMCGOCALL:
+	case ROW_GO_MCALL:
+	case ROW_GO_MORESTACK:
+	case ROW_GO_GOGO:
+	case ROW_GO_SCHEDULE:
+		return step_go(walk, row);
 	case ROW_SIGNAL:
 		return step_signal(walk);
 	case ROW_EXPRESSION:
