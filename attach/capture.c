@@ -52,6 +52,13 @@ static void copy_region(pid_t tid, uint64_t start, size_t len, struct copies *co
 	copies->used += (out->len + 15) & ~(size_t)15;
 }
 
+/* From `start` up to a stack's known end. */
+static size_t bytes_to(uint64_t start, uint64_t end, size_t want)
+{
+	size_t usual = want > CAPTURE_ALL_BYTES ? want : CAPTURE_ALL_BYTES;
+	return end - start < usual ? (size_t)(end - start) : usual;
+}
+
 /* The thread's ordinary stack when rsp is elsewhere, or NULL. */
 static const struct map *home_of(
 	const struct space *space, const struct capture_hint *hint, const struct region *first)
@@ -63,19 +70,130 @@ static const struct map *home_of(
 }
 
 /* On an alternate stack the signal frame holds the interrupted rsp, and nothing that points into the ordinary
- * stack points below it but leftovers: so the lowest pointer found is where to copy from. Not exact, and need
- * not be: the walk reads only what it needs. */
-static uint64_t lowest_pointer(const struct region *region, const struct map *into)
+ * stack [start, end) points below it but leftovers: so the lowest pointer found is where to copy from. Not
+ * exact, and need not be: the walk reads only what it needs. UINT64_MAX: there is none. */
+static uint64_t lowest_pointer(const struct region *region, uint64_t start, uint64_t end)
 {
 	uint64_t lowest = UINT64_MAX;
 	for (size_t at = 0; region->len - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
 		uint64_t word;
 		memcpy(&word, region->bytes + at, sizeof word);
-		if (word >= into->start && word < into->end && word < lowest)
+		if (word >= start && word < end && word < lowest)
 			lowest = word;
 	}
 	return lowest;
 }
+
+/* The address from where to copy, with the red zone, but not below `bottom`. */
+static uint64_t with_red_zone(uint64_t sp, uint64_t bottom)
+{
+	return sp - bottom > RED_ZONE ? (sp - RED_ZONE) & ~UINT64_C(7) : bottom;
+}
+
+static void copy_home(
+	const struct space *space, const struct capture_hint *hint, struct copies *copies, struct snapshot *out)
+{
+	const struct map *home = home_of(space, hint, &out->region[0]);
+	if (home == NULL)
+		return;
+	uint64_t lowest = lowest_pointer(&out->region[0], home->start, home->end);
+	if (lowest == UINT64_MAX)
+		return;
+	uint64_t from = with_red_zone(lowest, home->start);
+	copy_region(out->tid, from, bytes_from(space, from, hint->want_bytes), copies, &out->region[1]);
+}
+
+/* ---- Go ---- */
+
+/* Words of runtime.g and runtime.m on amd64, as far as all releases since 1.16 have them alike. */
+enum { G_LO = 0, G_HI = 1, G_M = 6, G_SP = 7, G_PC = 8, G_WORDS = 14, M_G0 = 0, M_WORDS = 25 };
+
+/* Where m.curg and g.sched.bp are: since 1.25, and before. */
+static const struct go_layout {
+	size_t curg, bp;
+} go_layouts[] = {{23, 12}, {24, 13}};
+
+static bool read_words(pid_t tid, uint64_t address, uint64_t *words, size_t n)
+{
+	return address != 0 && target_read(tid, address, words, n * sizeof *words) == n * sizeof *words;
+}
+
+/* A goroutine of `m` with a stack that can be one. */
+static bool read_g(pid_t tid, uint64_t address, uint64_t m, uint64_t *g)
+{
+	enum { STACK_MAX = 1 << 30 }; /* runtime/debug.SetMaxStack */
+	return address % 8 == 0 && read_words(tid, address, g, G_WORDS) && g[G_M] == m && g[G_LO] < g[G_HI] &&
+	       g[G_HI] - g[G_LO] <= STACK_MAX;
+}
+
+static bool holds(const uint64_t *g, uint64_t address)
+{
+	return address >= g[G_LO] && address < g[G_HI];
+}
+
+/* What is found of Go's stacks by the word where the thread keeps its goroutine. */
+struct go_stacks {
+	uint64_t g0[G_WORDS], curg[G_WORDS];
+	bool has_curg;
+};
+
+/* m.curg is what the thread works for, also while the current goroutine is its g0 or the one for signals. */
+static bool find_go_stacks(pid_t tid, uint64_t goroutine_at, struct go_stacks *stacks, struct goroutine *out)
+{
+	uint64_t current, g[G_WORDS], m[M_WORDS];
+	if (!read_words(tid, goroutine_at, &current, 1) || !read_words(tid, current, g, G_WORDS) ||
+		!read_words(tid, g[G_M], m, M_WORDS) || !read_g(tid, m[M_G0], g[G_M], stacks->g0))
+		return false;
+	for (size_t i = 0; i < sizeof go_layouts / sizeof *go_layouts && !stacks->has_curg; i++) {
+		uint64_t address = m[go_layouts[i].curg];
+		stacks->has_curg = address != m[M_G0] && read_g(tid, address, g[G_M], stacks->curg);
+		if (stacks->has_curg)
+			*out = (struct goroutine){stacks->curg[G_LO], stacks->curg[G_HI], stacks->curg[G_SP],
+				stacks->curg[G_PC], stacks->curg[go_layouts[i].bp]};
+	}
+	return true;
+}
+
+/* Copies a stack on which rsp is not: from where its goroutine left it, or from what the signal stack, on which
+ * the thread is, tells. */
+static void copy_go_stack(const struct capture_hint *hint, const uint64_t *g, bool by_pointers,
+	struct copies *copies, struct snapshot *out, struct region *region)
+{
+	uint64_t from = holds(g, g[G_SP]) ? g[G_SP] : UINT64_MAX;
+	if (by_pointers) {
+		uint64_t lowest = lowest_pointer(&out->region[0], g[G_LO], g[G_HI]);
+		from = lowest < from ? lowest : from;
+	}
+	if (from == UINT64_MAX)
+		return;
+	from = with_red_zone(from, g[G_LO]);
+	copy_region(out->tid, from, bytes_to(from, g[G_HI], hint->want_bytes), copies, region);
+}
+
+/* False when the thread is not one of Go's. */
+static bool capture_go(const struct space *space, const struct capture_hint *hint, uint64_t start,
+	struct copies *copies, struct snapshot *out)
+{
+	struct go_stacks stacks = {.has_curg = false};
+	uint64_t sp = out->regs.r[AMD64_RSP];
+	if (hint->goroutine_at == 0 || !find_go_stacks(out->tid, hint->goroutine_at, &stacks, &out->goroutine))
+		return false;
+	bool on_curg = stacks.has_curg && holds(stacks.curg, sp), on_g0 = holds(stacks.g0, sp);
+	size_t len = on_curg ? bytes_to(start, stacks.curg[G_HI], hint->want_bytes)
+			     : bytes_from(space, start, hint->want_bytes);
+	copy_region(out->tid, start, len, copies, &out->region[0]);
+	if (out->region[0].len < sizeof(uint64_t))
+		return true;
+	bool elsewhere = !on_curg && !on_g0;
+	if (stacks.has_curg && !on_curg)
+		copy_go_stack(hint, stacks.curg, elsewhere, copies, out, &out->region[1]);
+	/* Go that C has called: the C frames lie on the thread's own stack. */
+	if (!on_g0)
+		copy_go_stack(hint, stacks.g0, elsewhere, copies, out, &out->region[2]);
+	return true;
+}
+
+/* ---- */
 
 void capture_stack(
 	const struct space *space, const struct capture_hint *hint, struct copies *copies, struct snapshot *out)
@@ -85,16 +203,14 @@ void capture_stack(
 	const struct map *map = space_map(space, sp);
 	if (map != NULL && start < map->start)
 		start = map->start;
+	for (int i = 0; i < SNAPSHOT_REGIONS; i++)
+		out->region[i] = (struct region){0};
+	out->goroutine = (struct goroutine){0};
+	if (capture_go(space, hint, start, copies, out))
+		return;
 	copy_region(out->tid, start, bytes_from(space, start, hint->want_bytes), copies, &out->region[0]);
-	out->region[1] = (struct region){0};
-	const struct map *home = home_of(space, hint, &out->region[0]);
-	if (home == NULL || out->region[0].len < sizeof(uint64_t))
-		return;
-	uint64_t lowest = lowest_pointer(&out->region[0], home);
-	if (lowest == UINT64_MAX)
-		return;
-	uint64_t from = lowest - home->start > RED_ZONE ? (lowest - RED_ZONE) & ~UINT64_C(7) : home->start;
-	copy_region(out->tid, from, bytes_from(space, from, hint->want_bytes), copies, &out->region[1]);
+	if (out->region[0].len >= sizeof(uint64_t))
+		copy_home(space, hint, copies, out);
 }
 
 size_t capture_want_more(size_t want_bytes)

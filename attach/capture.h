@@ -31,10 +31,12 @@ struct capture_hint {
 	/* An address in the thread's ordinary stack, 0 unknown: the leader's start of stack; of another thread
 	 * fs_base, which glibc and musl keep at the top of its stack. */
 	uint64_t home;
+	/* Go: where the thread keeps its current goroutine (gorows_tls() from fs_base), 0 not Go or unknown. */
+	uint64_t goroutine_at;
 };
 
-/* Fills out->region[] from the target for out->tid and out->regs (set by the caller). Takes memory from
- * `copies`. */
+/* Fills out->region[] and out->goroutine from the target for out->tid and out->regs (set by the caller). Takes
+ * memory from `copies`. */
 void capture_stack(const struct space *space, const struct capture_hint *hint, struct copies *copies,
 	struct snapshot *out);
 

@@ -67,6 +67,7 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 	copy_regs(regs, &taken->snapshot.regs);
 	if (entry->thread.tid != s->target->pid)
 		entry->hint.home = regs->fs_base;
+	entry->hint.goroutine_at = s->is_go ? regs->fs_base + (uint64_t)(int64_t)s->go_tls : 0;
 	capture_stack(s->space, &entry->hint, &s->copies, &taken->snapshot);
 	note_waiting(entry, &stopped);
 	if (wants_state(s))

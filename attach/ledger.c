@@ -19,8 +19,11 @@ void ledger_read_maps(struct sampler *s)
 	s->maps_stale = false;
 	if (text == NULL)
 		return;
-	if (space_update(s->space, text, len) < 0)
+	int changed = space_update(s->space, text, len);
+	if (changed < 0)
 		s->result->out_of_memory = true;
+	if (changed > 0)
+		s->is_go = unwinder_go_tls(s->unwinder, &s->go_tls);
 	free(text);
 }
 

@@ -55,6 +55,8 @@ struct sampler {
 
 	uint64_t maps_ns; /* when maps were last read */
 	bool maps_stale;
+	bool is_go; /* a Go program, whose threads keep their goroutine there (unwinder_go_tls()) */
+	int32_t go_tls;
 
 	uint64_t start_cpu_ns, last_cpu_ns; /* the process's CPU clock, at the start and as last read */
 	bool clock_is_fresh; /* it was read at this tick */

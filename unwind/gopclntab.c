@@ -291,6 +291,13 @@ static bool scan_part(
 	return false;
 }
 
+bool gopclntab_is_go(const struct image *image)
+{
+	struct section part;
+	return !image_has_sections(image) || image_section(image, ".gopclntab", &part) ||
+	       image_section(image, ".go.buildinfo", &part) || image_section(image, ".note.go.buildid", &part);
+}
+
 /* A PIE linked by the system's linker has it somewhere in .data.rel.ro; a program may have no section headers.
  */
 static bool find_table(const struct image *image, struct gopclntab *out)
@@ -301,10 +308,7 @@ static bool find_table(const struct image *image, struct gopclntab *out)
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (image_section(image, names[i], &part) && read_table(image, &part, 0, out))
 			return true;
-	/* Only a program that says so by its sections is searched: others have no such table. */
-	bool is_go =
-		image_section(image, ".go.buildinfo", &part) || image_section(image, ".note.go.buildid", &part);
-	if (!is_go && image_has_sections(image))
+	if (!gopclntab_is_go(image))
 		return false;
 	for (size_t i = 0; i < SEGMENTS_MAX && image_load(image, i, &part); i++)
 		if ((part.flags & SHF_EXECINSTR) == 0 && scan_part(image, &part, &budget, out))

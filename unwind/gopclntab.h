@@ -46,6 +46,9 @@ enum { GOFUNC_TOP_FRAME = 1, GOFUNC_SP_WRITE = 2, GOFUNC_ASM = 4 };
  * addresses. False when it is none. */
 bool gopclntab_open(const uint8_t *bytes, size_t len, uint64_t text, struct gopclntab *out);
 
+/* Is it worth looking for a table? By the sections that every Go program has; true as well without section
+ * headers. */
+bool gopclntab_is_go(const struct image *image);
 /* Finds and reads an image's table: by its section, else by its magic number in the segments; and the text's
  * address, from the module data as it is in the file or as its relocations make it. False when there is none,
  * or memory is out. At most 64 MB. */

@@ -1,5 +1,6 @@
 #include "unwind/unwinder.h"
 #include "unwind/expression.h"
+#include "unwind/gopclntab.h"
 #include "unwind/memory.h"
 #include "unwind/rows.h"
 
@@ -166,9 +167,15 @@ static bool find_place(struct unwinder *unwinder, uint64_t address, struct place
 
 bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset)
 {
-	const struct mapping *main_mapping = space_mapping(unwinder->space, 0);
-	const struct module *module = main_mapping != NULL ? module_of(unwinder, 0, main_mapping) : NULL;
-	return module != NULL && module->go != NULL && rows_go_tls(module->go, offset);
+	for (uint32_t id = 0; id < space_count(unwinder->space); id++) {
+		const struct mapping *mapping = space_mapping(unwinder->space, id);
+		if (!mapping->live || mapping->image == NULL || !gopclntab_is_go(mapping->image))
+			continue;
+		const struct module *module = module_of(unwinder, id, mapping);
+		if (module != NULL && module->go != NULL && rows_go_tls(module->go, offset))
+			return true;
+	}
+	return false;
 }
 
 /* ---- reading ---- */

@@ -12,9 +12,9 @@ struct unwinder;
 struct unwinder *unwinder_new(const struct space *space, size_t max_depth);
 void unwinder_free(struct unwinder *unwinder);
 
-/* Go: where its threads keep their current goroutine (gorows_tls()), from the main binary. False when it is no
- * Go program, or cannot be told. Compiles that binary's tables if that was not done yet: not to be called while
- * a thread is stopped. */
+/* Go: where threads keep their current goroutine (gorows_tls()), by the first Go program among the live
+ * mappings. False when there is none, or it cannot be told. Compiles that program's tables: not to be called
+ * while a thread is stopped. */
 bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset);
 
 /* Walks one snapshot. *out is overwritten; out->v is owned by the unwinder and valid until the next call. A
