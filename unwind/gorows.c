@@ -29,6 +29,8 @@ static const struct special {
 	{"morestack", ROW_GO_MORESTACK},
 	{"gogo", ROW_GO_GOGO},
 	{"schedule", ROW_GO_SCHEDULE},
+	{"sigpanic", ROW_GO_SIGPANIC},
+	{"sigpanic0", ROW_GO_SIGPANIC},
 	{"systemstack", ROW_GO_SYSTEMSTACK},
 	{"asmcgocall", ROW_GO_ASMCGOCALL},
 	{"cgocallback", ROW_SWITCH},
@@ -187,7 +189,8 @@ static void scan_func(const struct image *image, struct scan *scan, size_t *budg
 	 * unchanged. */
 	scan->slot = -16;
 	scan->saved = scan->set = func->entry;
-	bool is_special = scan->kind != ROW_RSP && scan->kind != ROW_GO_SCHEDULE;
+	bool is_special =
+		scan->kind != ROW_RSP && scan->kind != ROW_GO_SCHEDULE && scan->kind != ROW_GO_SIGPANIC;
 	if ((func->flags & GOFUNC_ASM) != 0 || is_special || is_crosscall2(scan)) {
 		struct frame_pointer fp = read_frame_pointer(image, func);
 		scan->slot = slot_of(scan->table, func, &fp);

@@ -473,23 +473,22 @@ static bool step_go_system(struct walk *walk, const struct row *row)
 	return switch_to(walk, cfa, row->rbp != 0 ? cfa + (uint64_t)(int64_t)row->rbp : 0);
 }
 
-/* The goroutine goes on as it was saved. */
+/* The goroutine goes on as it was saved. gogo clears what it has loaded: then it is in the registers. */
 static bool step_to_goroutine(struct walk *walk)
 {
 	const struct goroutine *goroutine = &walk->snapshot->goroutine;
-	struct place place;
-	uint32_t id;
 	if (walk->switches++ == SWITCHES_MAX) {
 		walk->why = STOP_BAD_FRAME;
 		return false;
 	}
+	struct regs left = walk->regs;
+	bool is_loaded = is_on_goroutine(walk);
 	walk->regs = (struct regs){.known = 0};
 	set_reg(walk, AMD64_RIP, goroutine->pc);
-	set_reg(walk, AMD64_RSP, goroutine->sp);
-	set_reg(walk, AMD64_RBP, goroutine->bp);
-	/* Behind a call, unless the goroutine is about to run its first instruction. */
-	walk->is_return = !find_place(walk->unwinder, goroutine->pc, &place, &id) || place.row == NULL ||
-			  rows_function_start(place.rows, place.row) != place.vaddr;
+	set_reg(walk, AMD64_RSP, is_loaded ? left.r[AMD64_RSP] : goroutine->sp);
+	set_reg(walk, AMD64_RBP, is_loaded && goroutine->bp == 0 ? left.r[AMD64_RBP] : goroutine->bp);
+	/* Behind a call; not where a goroutine begins, nor where it goes on after a panic. */
+	walk->is_return = follows_call(walk->unwinder, goroutine->pc);
 	return true;
 }
 
@@ -511,6 +510,11 @@ static bool step_go(struct walk *walk, const struct row *row)
 		return has_goroutine && !walk->scheduling ? step_to_goroutine(walk) : end_at_root(walk);
 	case ROW_GO_GOGO:
 		return on_goroutine ? step_to_goroutine(walk) : step_to_cfa(walk, AMD64_RSP, row);
+	case ROW_GO_SIGPANIC:
+		if (!step_to_cfa(walk, AMD64_RSP, row))
+			return false;
+		walk->is_return = follows_call(walk->unwinder, walk->regs.r[AMD64_RIP]);
+		return true;
 	case ROW_GO_SCHEDULE:
 		walk->scheduling = true;
 		return step_to_cfa(walk, AMD64_RSP, row);
@@ -621,6 +625,7 @@ static bool step(struct walk *walk, const struct place *place)
 	case ROW_GO_MORESTACK:
 	case ROW_GO_GOGO:
 	case ROW_GO_SCHEDULE:
+	case ROW_GO_SIGPANIC:
 		return step_go(walk, row);
 	case ROW_SIGNAL:
 		return step_signal(walk);

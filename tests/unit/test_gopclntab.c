@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SHADOW_MAX = 4096, MAPS_MAX = 1 << 16, SHOWN_MAX = 12 };
+enum { SHADOW_MAX = 4096, MAPS_MAX = 1 << 16, SHOWN_MAX = 12, STACK_REACH = 1 << 20 };
 
 /* ---- what is run ---- */
 
@@ -129,6 +129,7 @@ static void build(const char *name, const char *source, const char *flags, char 
 struct shadow {
 	uint64_t pc, sp; /* `pc` goes on with rsp == `sp` */
 	bool is_return;
+	uint64_t context; /* of an interrupted one: where its ucontext is */
 };
 
 struct observed {
@@ -232,7 +233,7 @@ static const char *function_at(const struct observed *o, uint64_t pc)
 static void push(struct observed *o, uint64_t pc, uint64_t sp, bool is_return)
 {
 	assert_true(o->depth < SHADOW_MAX);
-	o->shadow[o->depth++] = (struct shadow){pc, sp, is_return};
+	o->shadow[o->depth++] = (struct shadow){pc, sp, is_return, 0};
 }
 
 static bool is_prefix(uint8_t byte)
@@ -250,36 +251,79 @@ static bool was_call(const struct observed *o)
 	return code[at] == 0xe8 || (code[at] == 0xff && (code[at + 1] >> 3 & 7) == 2);
 }
 
-/* The stack has grown: it is another one, and all callers on it have moved. The runtime resumes behind the call
- * of morestack. */
-static bool follow_growth(struct observed *o)
+/* By a direct call, as those of mcall and morestack are. */
+static bool follows_call(const struct observed *o, uint64_t pc)
+{
+	uint8_t code = 0;
+	read_target((void *)(uintptr_t)o, pc - 5, &code, 1);
+	return code == 0xe8;
+}
+
+/* The handler of a fault makes its thread go on in sigpanic, as if the faulting instruction had called it. */
+static void refresh_signals(struct observed *o)
+{
+	enum { RSP = 40 + 15 * 8, RIP = 40 + 16 * 8 };
+	for (size_t i = 0; i < o->depth; i++) {
+		struct shadow was = o->shadow[i];
+		uint64_t pc, sp;
+		if (was.context == 0 || read_target(o, was.context + RIP, &pc, sizeof pc) != sizeof pc ||
+			read_target(o, was.context + RSP, &sp, sizeof sp) != sizeof sp)
+			continue;
+		if (pc == was.pc || sp != was.sp - 8)
+			continue;
+		assert_true(o->depth < SHADOW_MAX);
+		memmove(o->shadow + i + 1, o->shadow + i, (o->depth++ - i) * sizeof was);
+		o->shadow[i].context = 0;
+		o->shadow[i + 1] = (struct shadow){pc, sp, false, was.context};
+	}
+}
+
+/* The stack has grown: it is another one now, and all callers on it have moved. The runtime goes on behind the
+ * call of morestack.
+ */
+static bool move_callers(struct observed *o, uint64_t pc)
 {
 	for (size_t i = o->depth; i-- > 0;) {
-		const struct shadow *s = &o->shadow[i];
-		if (s->pc != o->regs.rip || s->sp == o->regs.rsp)
+		uint64_t old = o->shadow[i].sp, moved = o->regs.rsp - old;
+		if (o->shadow[i].pc != pc)
 			continue;
-		uint64_t old = s->sp, moved = o->regs.rsp - s->sp;
-		for (size_t k = 0; k < i; k++)
-			if (o->shadow[k].sp - old < UINT64_C(1) << 24)
+		for (size_t k = 0; k <= i; k++)
+			if (o->shadow[k].sp - old < STACK_REACH)
 				o->shadow[k].sp += moved;
-		o->depth = i;
 		return true;
 	}
 	return false;
 }
 
-/* A return goes to a caller, wherever its frame lies; mcall and morestack never return, but the scheduler goes
- * on with what they left. */
+/* gogo has just left the thread's own stack for a goroutine's, to go on there as its gobuf (rbx: sp, pc) says:
+ * the callers are those on that stack above the new rsp. So ends what mcall and morestack have begun, and a
+ * panic that was recovered. */
+static void follow_gogo(struct observed *o)
+{
+	uint64_t pc = 0;
+	read_target(o, o->regs.rbx + 8, &pc, sizeof pc);
+	for (int tries = 0; tries < 2; tries++) {
+		for (size_t i = o->depth; i-- > 0;)
+			if (o->shadow[i].sp > o->regs.rsp && o->shadow[i].sp - o->regs.rsp < STACK_REACH) {
+				o->depth = i + 1;
+				push(o, pc, o->regs.rsp, follows_call(o, pc));
+				return;
+			}
+		if (!move_callers(o, pc))
+			return;
+	}
+}
+
 static void follow(struct observed *o)
 {
+	refresh_signals(o);
 	for (size_t i = o->depth; i-- > 0;)
 		if (o->shadow[i].pc == o->regs.rip && o->shadow[i].sp == o->regs.rsp) {
 			o->depth = i;
 			return;
 		}
-	bool in_gogo = strstr(function_at(o, o->before.rip), "gogo") != NULL;
-	if (in_gogo && strstr(function_at(o, o->regs.rip), "gogo") == NULL && follow_growth(o))
-		return;
+	if (o->regs.rsp - o->before.rsp + 4096 > 8192 && strstr(function_at(o, o->before.rip), "gogo") != NULL)
+		follow_gogo(o);
 	if (o->regs.rsp != o->before.rsp - 8 || !was_call(o))
 		return;
 	uint64_t pushed = 0;
@@ -292,6 +336,7 @@ static void follow_signal(struct observed *o)
 	uint64_t trampoline = 0;
 	read_target(o, o->regs.rsp, &trampoline, sizeof trampoline);
 	push(o, o->before.rip, o->before.rsp, false);
+	o->shadow[o->depth - 1].context = o->regs.rsp + 8;
 	push(o, trampoline, o->regs.rsp + 8, false);
 }
 
@@ -417,9 +462,10 @@ static void begin_shadow(struct observed *o)
 	assert_true(stack.n >= 4 && !stack.guessed);
 	for (size_t i = 0; i < 3; i++)
 		assert_string_equal(function_at(o, stack.v[stack.n - 3 + i].pc - 1), callers[i]);
-	/* A frame's rsp is needed only to see the return to it: not of what lies above main.main. */
+	/* A frame's rsp is needed only to see the return to it, and main.main's callers never are: so any on
+	 * the same stack. */
 	for (size_t i = stack.n; i-- > stack.n - 3;)
-		push(o, stack.v[i].pc, 0, true);
+		push(o, stack.v[i].pc, o->regs.rsp + STACK_REACH / 2, true);
 }
 
 static void run_to_mark(struct observed *o)
