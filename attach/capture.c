@@ -7,6 +7,7 @@
 enum {
 	RED_ZONE = 128, /* below rsp, a leaf's (psABI AMD64, 3.2.2) */
 	COPIES_TOUCHED = 1 << 20, /* faulted in beforehand: no page fault of ours lengthens a pause */
+	VDSO_FRAMES = 1024, /* the red zone, and what a function of the vdso pushes */
 	HOME_MIN_BYTES = 16 << 10, /* smaller than any thread's stack: not worth searching */
 };
 
@@ -75,7 +76,7 @@ static const struct map *home_of(
 static uint64_t lowest_pointer(const struct region *region, uint64_t start, uint64_t end)
 {
 	uint64_t lowest = UINT64_MAX;
-	for (size_t at = 0; region->len - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
+	for (size_t at = 0; at < region->len && region->len - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
 		uint64_t word;
 		memcpy(&word, region->bytes + at, sizeof word);
 		if (word >= start && word < end && word < lowest)
@@ -154,16 +155,21 @@ static bool find_go_stacks(pid_t tid, uint64_t goroutine_at, struct go_stacks *s
 	return true;
 }
 
-/* Copies a stack on which rsp is not: from where its goroutine left it, or from what the signal stack, on which
- * the thread is, tells. */
-static void copy_go_stack(const struct capture_hint *hint, const uint64_t *g, bool by_pointers,
+/* Copies a stack on which rsp is not. Its goroutine says where it left it, or, for calls into the vdso
+ * (nanotime1), only the frame pointer does, in its register or in the vdso's frame; for a signal's handler the
+ * signal frame. */
+static void copy_go_stack(const struct capture_hint *hint, const uint64_t *g, size_t searched,
 	struct copies *copies, struct snapshot *out, struct region *region)
 {
-	uint64_t from = holds(g, g[G_SP]) ? g[G_SP] : UINT64_MAX;
-	if (by_pointers) {
-		uint64_t lowest = lowest_pointer(&out->region[0], g[G_LO], g[G_HI]);
-		from = lowest < from ? lowest : from;
-	}
+	uint64_t from = holds(g, g[G_SP]) ? g[G_SP] : UINT64_MAX, bp = out->regs.r[AMD64_RBP];
+	struct region first = out->region[0];
+	if (first.len > searched)
+		first.len = searched;
+	uint64_t lowest = lowest_pointer(&first, g[G_LO], g[G_HI]);
+	if (lowest < from)
+		from = lowest;
+	if (holds(g, bp) && bp < from)
+		from = bp;
 	if (from == UINT64_MAX)
 		return;
 	from = with_red_zone(from, g[G_LO]);
@@ -184,12 +190,12 @@ static bool capture_go(const struct space *space, const struct capture_hint *hin
 	copy_region(out->tid, start, len, copies, &out->region[0]);
 	if (out->region[0].len < sizeof(uint64_t))
 		return true;
-	bool elsewhere = !on_curg && !on_g0;
+	size_t searched = on_curg ? 0 : on_g0 ? VDSO_FRAMES : SIZE_MAX;
 	if (stacks.has_curg && !on_curg)
-		copy_go_stack(hint, stacks.curg, elsewhere, copies, out, &out->region[1]);
+		copy_go_stack(hint, stacks.curg, searched, copies, out, &out->region[1]);
 	/* Go that C has called: the C frames lie on the thread's own stack. */
 	if (!on_g0)
-		copy_go_stack(hint, stacks.g0, elsewhere, copies, out, &out->region[2]);
+		copy_go_stack(hint, stacks.g0, searched, copies, out, &out->region[2]);
 	return true;
 }
 

@@ -278,40 +278,31 @@ static void refresh_signals(struct observed *o)
 	}
 }
 
-/* The stack has grown: it is another one now, and all callers on it have moved. The runtime goes on behind the
- * call of morestack.
- */
-static bool move_callers(struct observed *o, uint64_t pc)
+/* The callers that lie on the stack that `sp` is on, above it. */
+static size_t callers_above(const struct observed *o, uint64_t sp)
 {
-	for (size_t i = o->depth; i-- > 0;) {
-		uint64_t old = o->shadow[i].sp, moved = o->regs.rsp - old;
-		if (o->shadow[i].pc != pc)
-			continue;
-		for (size_t k = 0; k <= i; k++)
-			if (o->shadow[k].sp - old < STACK_REACH)
-				o->shadow[k].sp += moved;
-		return true;
-	}
-	return false;
+	for (size_t i = o->depth; i-- > 0;)
+		if (o->shadow[i].sp > sp && o->shadow[i].sp - sp < STACK_REACH)
+			return i + 1;
+	return 0;
 }
 
 /* gogo has just left the thread's own stack for a goroutine's, to go on there as its gobuf (rbx: sp, pc) says:
- * the callers are those on that stack above the new rsp. So ends what mcall and morestack have begun, and a
- * panic that was recovered. */
+ * behind the call of mcall or morestack, or where a panic was recovered. If the stack has grown, it is another
+ * one, and all callers on it have moved. */
 static void follow_gogo(struct observed *o)
 {
-	uint64_t pc = 0;
+	uint64_t pc = 0, sp = o->regs.rsp;
+	size_t i = o->depth;
 	read_target(o, o->regs.rbx + 8, &pc, sizeof pc);
-	for (int tries = 0; tries < 2; tries++) {
-		for (size_t i = o->depth; i-- > 0;)
-			if (o->shadow[i].sp > o->regs.rsp && o->shadow[i].sp - o->regs.rsp < STACK_REACH) {
-				o->depth = i + 1;
-				push(o, pc, o->regs.rsp, follows_call(o, pc));
-				return;
-			}
-		if (!move_callers(o, pc))
-			return;
-	}
+	while (i > 0 && o->shadow[i - 1].pc != pc)
+		i--;
+	uint64_t old = i > 0 ? o->shadow[i - 1].sp : sp;
+	for (size_t k = 0; k < i; k++)
+		if (o->shadow[k].sp - old < STACK_REACH)
+			o->shadow[k].sp += sp - old;
+	o->depth = callers_above(o, sp);
+	push(o, pc, sp, follows_call(o, pc));
 }
 
 static void follow(struct observed *o)
@@ -355,15 +346,22 @@ static void walk(struct observed *o, struct stack *stack)
 	unwinder_walk(o->unwinder, &snapshot, stack);
 }
 
+/* mcall, which has left the goroutine's stack? */
+static bool is_first_of_g0(const struct observed *o, size_t k, uint64_t pc)
+{
+	if (k > 0)
+		return strcmp(function_at(o, pc - 1), "runtime.mcall") == 0;
+	return o->depth > 0 && strcmp(function_at(o, pc), "runtime.mcall") == 0 &&
+	       o->shadow[o->depth - 1].sp - o->regs.rsp > STACK_REACH;
+}
+
 /* Frame `i` of the truth, leaf first; false beyond its end. What the scheduler does after mcall is nobody's:
  * mcall is the first frame there. */
 static bool truth_at(const struct observed *o, size_t i, struct shadow *out)
 {
 	*out = (struct shadow){.pc = o->regs.rip};
 	for (size_t k = 0; k < i; k++) {
-		if (k >= o->depth)
-			return false;
-		if (k > 0 && strcmp(function_at(o, out->pc - 1), "runtime.mcall") == 0)
+		if (k >= o->depth || is_first_of_g0(o, k, out->pc))
 			return false;
 		*out = o->shadow[o->depth - 1 - k];
 	}
@@ -465,7 +463,7 @@ static void begin_shadow(struct observed *o)
 	/* A frame's rsp is needed only to see the return to it, and main.main's callers never are: so any on
 	 * the same stack. */
 	for (size_t i = stack.n; i-- > stack.n - 3;)
-		push(o, stack.v[i].pc, o->regs.rsp + STACK_REACH / 2, true);
+		push(o, stack.v[i].pc, o->regs.rsp + 4096, true);
 }
 
 static void run_to_mark(struct observed *o)
