@@ -150,7 +150,7 @@ static bool find_go_stacks(pid_t tid, uint64_t goroutine_at, struct go_stacks *s
 		stacks->has_curg = address != m[M_G0] && read_g(tid, address, g[G_M], stacks->curg);
 		if (stacks->has_curg)
 			*out = (struct goroutine){stacks->curg[G_LO], stacks->curg[G_HI], stacks->curg[G_SP],
-				stacks->curg[G_PC], stacks->curg[go_layouts[i].bp]};
+				stacks->curg[G_PC], stacks->curg[go_layouts[i].bp], stacks->g0[G_SP]};
 	}
 	return true;
 }

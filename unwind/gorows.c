@@ -129,6 +129,7 @@ struct scan {
 	enum row_kind kind;
 	int32_t slot; /* of rbp, from the CFA; 0: not saved */
 	uint64_t saved, set; /* from these addresses on it is saved, and points there */
+	bool is_restored_first; /* at a function's end rbp is restored before rsp, not after (until 1.20) */
 	cfi_sink *sink;
 	void *context;
 	bool is_first;
@@ -160,6 +161,12 @@ static void put_depth(struct scan *scan, uint64_t start, int32_t depth)
 		put(scan, start, scan->kind, cfa, rbp);
 }
 
+/* Before the add to rsp that ends a run, with an operand of one byte or four. */
+static uint64_t before_add(const struct gopcvalue *run)
+{
+	return run->end - (run->value < 128 ? 4 : 7);
+}
+
 /* One run of the table, cut where the frame pointer is saved and set. */
 static void put_run(struct scan *scan, const struct gopcvalue *run)
 {
@@ -170,6 +177,10 @@ static void put_run(struct scan *scan, const struct gopcvalue *run)
 		put_depth(scan, scan->saved, run->value);
 	if (scan->set > run->start && scan->set < run->end && scan->set != scan->saved)
 		put_depth(scan, scan->set, run->value);
+	struct gopcvalue next = *run;
+	if (scan->kind == ROW_SWITCH && scan->is_restored_first && before_add(run) > scan->set &&
+		gopcvalue_next(&next) && next.value == 0)
+		put(scan, before_add(run), ROW_RSP, (int64_t)run->value + 8, scan->slot);
 }
 
 /* Called by C: it saves C's registers itself; 1.16 and 1.17 do not mark it as assembler. */
@@ -196,6 +207,7 @@ static void scan_func(const struct image *image, struct scan *scan, size_t *budg
 		scan->slot = slot_of(scan->table, func, &fp);
 		scan->saved = func->entry + fp.saved_at;
 		scan->set = func->entry + fp.set_at;
+		scan->is_restored_first = fp.disp >= 0;
 	}
 	if (scan->kind == ROW_ROOT || scan->kind == ROW_SIGNAL) {
 		/* The kernel makes the trampoline's address the handler's return address, and a return address

@@ -50,10 +50,12 @@ struct region {
 enum { SNAPSHOT_REGIONS = 3 };
 
 /* Go: the goroutine that a thread works for (m.curg): its stack's bounds, and its registers as they were saved
- * when the thread last left that stack for its own (g.sched). All 0: none, or not known. */
+ * when the thread last left that stack for its own (g.sched), and the rsp with which its own begins then
+ * (m.g0.sched.sp). All 0: none, or not known. */
 struct goroutine {
 	uint64_t lo, hi;
 	uint64_t sp, pc, bp;
+	uint64_t system_sp;
 };
 
 /* What is taken of one thread at one instant. region[0] starts at (or just below) rsp. The others have len 0

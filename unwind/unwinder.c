@@ -10,6 +10,7 @@ enum {
 	FRAMES_MAX = 65536,
 	RECOVER_WORDS = 8192, /* of stack searched for a lost rbp */
 	TRIALS_MAX = 16,
+	ASMCGOCALL_FRAME = 80, /* until 1.20: 64 bytes, aligned to 16 */
 	SWITCHES_MAX = 1024, /* between Go's stacks: C and Go that call each other */
 	WORDS_MAX = 1 << 18, /* for expressions; some 10 ms */
 };
@@ -459,7 +460,10 @@ static bool step_go_system(struct walk *walk, const struct row *row)
 	uint64_t sp = goroutine->sp;
 	if (row->rbp != 0 && is_known(walk, AMD64_RBP))
 		return step_by_frame_pointer(walk, row);
-	if (is_on_goroutine(walk) || (!walk->is_return && goroutine->hi == 0))
+	/* Called on the thread's own stack they stay there, and their caller's frames lie where that stack
+	 * begins. */
+	bool is_below = walk->regs.r[AMD64_RSP] + ASMCGOCALL_FRAME < goroutine->system_sp || goroutine->hi == 0;
+	if (is_on_goroutine(walk) || (!walk->is_return && is_below))
 		return step_to_cfa(walk, AMD64_RSP, row);
 	if (goroutine->hi == 0) {
 		walk->why = STOP_NO_REGISTER;

@@ -100,6 +100,8 @@ static char directory[] = "/tmp/test_gopclntab.XXXXXX";
 
 static const char *go_tool(void)
 {
+	if (getenv("TRUTH_GO") != NULL)
+		return getenv("TRUTH_GO"); /* another release */
 	if (system("command -v go >/dev/null 2>&1") == 0)
 		return "go";
 	return access("/usr/local/go/bin/go", X_OK) == 0 ? "/usr/local/go/bin/go" : NULL;
