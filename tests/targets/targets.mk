@@ -12,7 +12,8 @@ TARGETS_WARN := -Wall -Wextra -Wno-unused-parameter
 TARGETS_PLAIN := short_writes split_30_70 threads64 churn recurse altstack blocked forker execer exec_loop leader_exit \
 	periodic_10ms sigcount undumpable holder maxrss demo sleepers thread_storm fork_storm
 TARGETS_CHAIN := c_o0 c_omit_fp pie no_pie static stripped stripped.full
-TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline blocked_rbp eintr_canary go_busy i386_pause)
+TARGETS_GOS := go_busy go_stripped go_pie go_pie_stripped go_gc go_gc_stripped go_cgo go_cgo_pie
+TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline blocked_rbp eintr_canary $(TARGETS_GOS) i386_pause)
 
 .PHONY: targets
 targets: $(TARGETS_ALL)
@@ -51,8 +52,15 @@ $(TARGETS_DIR)/eintr_canary: tests/targets/eintr_canary.c tests/targets/eintr_ca
 $(TARGETS_DIR)/i386_pause: tests/targets/i386_pause.S
 	$(TARGETS_CC) -m32 -static -no-pie -nostdlib -o $@ $<
 
-$(TARGETS_DIR)/go_busy: tests/targets/go_busy.go
-	$(TARGETS_GO) build -o $@ $<
+# Each in every form that changes what is left to unwind by.
+$(TARGETS_DIR)/go_stripped $(TARGETS_DIR)/go_gc_stripped: TARGET_FLAGS := -ldflags='-s -w'
+$(TARGETS_DIR)/go_pie $(TARGETS_DIR)/go_cgo_pie: TARGET_FLAGS := -buildmode=pie
+$(TARGETS_DIR)/go_pie_stripped: TARGET_FLAGS := -buildmode=pie -ldflags='-s -w'
+$(TARGETS_DIR)/go_busy $(TARGETS_DIR)/go_stripped $(TARGETS_DIR)/go_pie $(TARGETS_DIR)/go_pie_stripped: tests/targets/go_busy.go
+$(TARGETS_DIR)/go_gc $(TARGETS_DIR)/go_gc_stripped: tests/targets/go_gc.go
+$(TARGETS_DIR)/go_cgo $(TARGETS_DIR)/go_cgo_pie: tests/targets/go_cgo.go
+$(addprefix $(TARGETS_DIR)/,$(TARGETS_GOS)):
+	$(TARGETS_GO) build $(TARGET_FLAGS) -o $@ $(filter %.go,$^)
 
 # What `make bench` measures with.
 $(TARGETS_DIR)/spin $(TARGETS_DIR)/wakers: $(TARGETS_DIR)/%: tests/bench/%.c tests/targets/targets.mk | $(TARGETS_DIR)
