@@ -26,8 +26,10 @@ enum row_kind {
 	ROW_GO_GOGO, /* runtime.gogo: on the goroutine's stack the goroutine as it was saved, else a caller */
 	ROW_GO_SCHEDULE, /* runtime.schedule, else as ROW_RSP: above it nothing belongs to the thread's
 			    goroutine */
-	ROW_GO_SIGPANIC, /* runtime.sigpanic, else as ROW_RSP: what it returns to is the very instruction that
-			    faulted, unless that was a call to nowhere */
+	ROW_GO_PREEMPT, /* runtime.asyncPreempt, else as ROW_RSP: a signal's handler made it look as if any
+			   instruction had called it, and to that very instruction it returns */
+	ROW_GO_SIGPANIC, /* runtime.sigpanic: the same for an instruction that faulted, unless that was a call
+			    to nowhere */
 	ROW_EXPRESSION, /* anything else: a DWARF expression, or another register; cfa is an index for
 			   rows_fde() */
 };

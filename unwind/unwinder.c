@@ -514,10 +514,12 @@ static bool step_go(struct walk *walk, const struct row *row)
 		return has_goroutine && !walk->scheduling ? step_to_goroutine(walk) : end_at_root(walk);
 	case ROW_GO_GOGO:
 		return on_goroutine ? step_to_goroutine(walk) : step_to_cfa(walk, AMD64_RSP, row);
+	case ROW_GO_PREEMPT:
 	case ROW_GO_SIGPANIC:
 		if (!step_to_cfa(walk, AMD64_RSP, row))
 			return false;
-		walk->is_return = follows_call(walk->unwinder, walk->regs.r[AMD64_RIP]);
+		walk->is_return =
+			row->kind == ROW_GO_SIGPANIC && follows_call(walk->unwinder, walk->regs.r[AMD64_RIP]);
 		return true;
 	case ROW_GO_SCHEDULE:
 		walk->scheduling = true;
@@ -629,6 +631,7 @@ static bool step(struct walk *walk, const struct place *place)
 	case ROW_GO_MORESTACK:
 	case ROW_GO_GOGO:
 	case ROW_GO_SCHEDULE:
+	case ROW_GO_PREEMPT:
 	case ROW_GO_SIGPANIC:
 		return step_go(walk, row);
 	case ROW_SIGNAL:
