@@ -8,6 +8,7 @@ enum {
 	RED_ZONE = 128, /* below rsp, a leaf's (psABI AMD64, 3.2.2) */
 	COPIES_TOUCHED = 1 << 20, /* faulted in beforehand: no page fault of ours lengthens a pause */
 	VDSO_FRAMES = 1024, /* the red zone, and what a function of the vdso pushes */
+	GOROUTINE_TRIES = 64, /* words that may be one */
 	HOME_MIN_BYTES = 16 << 10, /* smaller than any thread's stack: not worth searching */
 };
 
@@ -138,12 +139,13 @@ struct go_stacks {
 	bool has_curg;
 };
 
-/* m.curg is what the thread works for, also while the current goroutine is its g0 or the one for signals. */
-static bool find_go_stacks(pid_t tid, uint64_t goroutine_at, struct go_stacks *stacks, struct goroutine *out)
+/* By any goroutine of the thread. m.curg is what the thread works for, also while the current goroutine is its
+ * g0 or the one for signals. */
+static bool find_go_stacks(pid_t tid, uint64_t current, struct go_stacks *stacks, struct goroutine *out)
 {
-	uint64_t current, g[G_WORDS], m[M_WORDS];
-	if (!read_words(tid, goroutine_at, &current, 1) || !read_words(tid, current, g, G_WORDS) ||
-		!read_words(tid, g[G_M], m, M_WORDS) || !read_g(tid, m[M_G0], g[G_M], stacks->g0))
+	uint64_t g[G_WORDS], m[M_WORDS];
+	if (!read_words(tid, current, g, G_WORDS) || !read_words(tid, g[G_M], m, M_WORDS) ||
+		!read_g(tid, m[M_G0], g[G_M], stacks->g0))
 		return false;
 	for (size_t i = 0; i < sizeof go_layouts / sizeof *go_layouts && !stacks->has_curg; i++) {
 		uint64_t address = m[go_layouts[i].curg];
@@ -153,6 +155,36 @@ static bool find_go_stacks(pid_t tid, uint64_t goroutine_at, struct go_stacks *s
 				stacks->curg[G_PC], stacks->curg[go_layouts[i].bp], stacks->g0[G_SP]};
 	}
 	return true;
+}
+
+/* What Go allocates lies in anonymous memory. */
+static bool may_be_goroutine(const struct space *space, const struct region *stack, uint64_t word)
+{
+	const struct map *map = word % 8 == 0 ? space_map(space, word) : NULL;
+	return map != NULL && map->write && map->inode == 0 &&
+	       (stack->start < map->start || stack->start >= map->end);
+}
+
+/* Of a thread that sleeps in C, and was never stopped: asmcgocall has left the goroutine on this stack, which
+ * is its g0's. */
+static bool search_go_stacks(const struct space *space, pid_t tid, const struct region *stack,
+	struct go_stacks *stacks, struct goroutine *out)
+{
+	unsigned tries = GOROUTINE_TRIES;
+	for (size_t at = 0; at + sizeof(uint64_t) <= stack->len && tries > 0; at += sizeof(uint64_t)) {
+		uint64_t word, g[G_WORDS];
+		memcpy(&word, stack->bytes + at, sizeof word);
+		if (!may_be_goroutine(space, stack, word))
+			continue;
+		tries--;
+		if (read_words(tid, word, g, G_WORDS) && read_g(tid, word, g[G_M], g) &&
+			find_go_stacks(tid, word, stacks, out) && stacks->has_curg &&
+			holds(stacks->g0, stack->start + RED_ZONE))
+			return true;
+		*stacks = (struct go_stacks){.has_curg = false};
+	}
+	*out = (struct goroutine){0};
+	return false;
 }
 
 /* Copies a stack on which rsp is not. Its goroutine says where it left it, or, for calls into the vdso
@@ -176,26 +208,35 @@ static void copy_go_stack(const struct capture_hint *hint, const uint64_t *g, si
 	copy_region(out->tid, from, bytes_to(from, g[G_HI], hint->want_bytes), copies, region);
 }
 
-/* False when the thread is not one of Go's. */
+/* The other stacks of a Go thread, once that on which it is has been copied. */
+static void copy_go_stacks(const struct capture_hint *hint, const struct go_stacks *stacks,
+	struct copies *copies, struct snapshot *out)
+{
+	uint64_t sp = out->regs.r[AMD64_RSP];
+	bool on_curg = stacks->has_curg && holds(stacks->curg, sp), on_g0 = holds(stacks->g0, sp);
+	size_t searched = on_curg ? 0 : on_g0 ? VDSO_FRAMES : SIZE_MAX;
+	if (stacks->has_curg && !on_curg)
+		copy_go_stack(hint, stacks->curg, searched, copies, out, &out->region[1]);
+	/* Go that C has called: the C frames lie on the thread's own stack. */
+	if (!on_g0)
+		copy_go_stack(hint, stacks->g0, searched, copies, out, &out->region[2]);
+}
+
+/* False when the thread is not known to be one of Go's. */
 static bool capture_go(const struct space *space, const struct capture_hint *hint, uint64_t start,
 	struct copies *copies, struct snapshot *out)
 {
 	struct go_stacks stacks = {.has_curg = false};
-	uint64_t sp = out->regs.r[AMD64_RSP];
-	if (hint->goroutine_at == 0 || !find_go_stacks(out->tid, hint->goroutine_at, &stacks, &out->goroutine))
+	uint64_t sp = out->regs.r[AMD64_RSP], current;
+	if (hint->goroutine_at == 0 || !read_words(out->tid, hint->goroutine_at, &current, 1) ||
+		!find_go_stacks(out->tid, current, &stacks, &out->goroutine))
 		return false;
-	bool on_curg = stacks.has_curg && holds(stacks.curg, sp), on_g0 = holds(stacks.g0, sp);
+	bool on_curg = stacks.has_curg && holds(stacks.curg, sp);
 	size_t len = on_curg ? bytes_to(start, stacks.curg[G_HI], hint->want_bytes)
 			     : bytes_from(space, start, hint->want_bytes);
 	copy_region(out->tid, start, len, copies, &out->region[0]);
-	if (out->region[0].len < sizeof(uint64_t))
-		return true;
-	size_t searched = on_curg ? 0 : on_g0 ? VDSO_FRAMES : SIZE_MAX;
-	if (stacks.has_curg && !on_curg)
-		copy_go_stack(hint, stacks.curg, searched, copies, out, &out->region[1]);
-	/* Go that C has called: the C frames lie on the thread's own stack. */
-	if (!on_g0)
-		copy_go_stack(hint, stacks.g0, searched, copies, out, &out->region[2]);
+	if (out->region[0].len >= sizeof(uint64_t))
+		copy_go_stacks(hint, &stacks, copies, out);
 	return true;
 }
 
@@ -215,7 +256,13 @@ void capture_stack(
 	if (capture_go(space, hint, start, copies, out))
 		return;
 	copy_region(out->tid, start, bytes_from(space, start, hint->want_bytes), copies, &out->region[0]);
-	if (out->region[0].len >= sizeof(uint64_t))
+	if (out->region[0].len < sizeof(uint64_t))
+		return;
+	struct go_stacks stacks = {.has_curg = false};
+	if (hint->is_go && hint->goroutine_at == 0 &&
+		search_go_stacks(space, out->tid, &out->region[0], &stacks, &out->goroutine))
+		copy_go_stacks(hint, &stacks, copies, out);
+	else
 		copy_home(space, hint, copies, out);
 }
 

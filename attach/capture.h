@@ -31,8 +31,10 @@ struct capture_hint {
 	/* An address in the thread's ordinary stack, 0 unknown: the leader's start of stack; of another thread
 	 * fs_base, which glibc and musl keep at the top of its stack. */
 	uint64_t home;
-	/* Go: where the thread keeps its current goroutine (gorows_tls() from fs_base), 0 not Go or unknown. */
+	/* Go: where the thread keeps its current goroutine (gorows_tls() from fs_base). 0: not known, since the
+	 * thread was never stopped; then, if `is_go`, it is looked for where asmcgocall left it. */
 	uint64_t goroutine_at;
+	bool is_go;
 };
 
 /* Fills out->region[] and out->goroutine from the target for out->tid and out->regs (set by the caller). Takes

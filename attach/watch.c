@@ -43,6 +43,7 @@ static bool copy_sleeper(
 	snapshot->regs.r[AMD64_RSP] = blocked->sp;
 	snapshot->regs.known = 1u << AMD64_RIP | 1u << AMD64_RSP;
 	s->copies.used = 0;
+	entry->hint.is_go = s->is_go;
 	capture_stack(s->space, &entry->hint, &s->copies, snapshot);
 	struct schedstat after;
 	return thread_schedstat(s->target, &entry->thread, &after) == 0 && after.count == entry->last.count;
