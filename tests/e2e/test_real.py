@@ -148,7 +148,8 @@ def test_redis_under_load(redis, tool, figure, sanitized):
     assert os.path.basename(profile.mappings[0].file).startswith("redis")
     assert {sample.labels["thread"] for sample in profile.stacks} >= {"redis-server"}
     # Debian's binary keeps its dynamic symbols, and its event loop is one of them.
-    assert pprof.top(run.path)["aeMain"].cum_percent > 90, profile.chains()
+    assert pprof.top(run.path)["aeMain"].cum_percent > 0
+    assert profile.share(lambda sample: "aeMain" in sample.functions, profile.stacks) > 0.9, profile.chains()
     assert_memory(megabytes, sanitized)
     assert_untouched(redis)
 
@@ -173,8 +174,8 @@ def test_postgres_backend_under_load(postgres, tool, figure, sanitized):
         run, megabytes = timed(tool, postgres, "-r", 199)
     profile = assert_good(run, observer, figure, megabytes)
     assert os.path.basename(profile.mappings[0].file) == "postgres"
-    top = pprof.top(run.path)
-    assert top["PostgresMain"].cum_percent > 90, profile.chains()
+    assert pprof.top(run.path)["PostgresMain"].cum_percent > 0
+    assert profile.share(lambda sample: "PostgresMain" in sample.functions, profile.stacks) > 0.9, profile.chains()
     assert_memory(megabytes, sanitized)
     assert_untouched(postgres)
 
