@@ -61,8 +61,11 @@ uint64_t pace_next(struct pace *pace, uint64_t now_ns)
 static void pour(double *debt_ns, double spent_ns, double allowed_ns, double forgiven_ns)
 {
 	*debt_ns += spent_ns - allowed_ns;
+	double most_ns = forgiven_ns / FORGIVEN_S * PACE_LONGEST_WAIT_S;
 	if (*debt_ns < -forgiven_ns)
 		*debt_ns = -forgiven_ns;
+	if (*debt_ns > most_ns)
+		*debt_ns = most_ns;
 }
 
 void pace_spent(

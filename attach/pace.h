@@ -14,7 +14,7 @@
 
 enum {
 	PACE_BATCH = 64, /* threads interrupted together, at most */
-	PACE_LONGEST_WAIT_S = 1, /* however dear a tick was */
+	PACE_LONGEST_WAIT_S = 2, /* however dear a tick was; what this does not pay for is forgiven */
 	PACE_LONGEST_REST = 32, /* ticks */
 	PACE_AFFORD_LEAST = 64,
 };
