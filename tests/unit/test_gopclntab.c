@@ -62,7 +62,7 @@ static const char go_pure[] = GO_HEAD
 	"+ bytes.IndexByte(a, 9) }\n"
 	"//go:noinline\nfunc buffered() int { c := make(chan int, 4); c <- 1; c <- 2; return <-c }\n"
 	"//go:noinline\nfunc handed() int { c := make(chan int); go func() { c <- 1 }(); return <-c }\n"
-	"func run() { for i := 0; i < 2; i++ { sink += deep(4) + mapped(9) + caught() + fault(nil) + sorted() "
+	"func run() { for i := 1; i < 2; i++ { sink += deep(4) + mapped(9) + caught() + fault(nil) + sorted() "
 	"+ timed() + "
 	"moved() + buffered() + wide(20*i)\n"
 	"\tallocate(60); syscall.Kill(syscall.Getpid(), syscall.SIGUSR1); runtime.Gosched(); sink += handed(); "
@@ -507,6 +507,76 @@ static void observe(const char *program, unsigned every, struct score *score)
 	observed_end(&o);
 }
 
+/* ---- the table itself ---- */
+
+/* `go tool nm` prints all functions of the table, and few other symbols of the text. */
+static void test_names_and_addresses(void **state)
+{
+	char program[256], command[512], line[1024];
+	struct gopclntab table;
+	size_t n = 0, differing = 0;
+	(void)state;
+	build("named", go_pure, "", program, sizeof program);
+	struct image *image = open_image(program);
+	assert_true(gopclntab_load(image, &table));
+	snprintf(command, sizeof command, "%s tool nm %s", go_tool(), program);
+	FILE *nm = popen(command, "r");
+	assert_non_null(nm);
+	while (fgets(line, sizeof line, nm) != NULL) {
+		unsigned long address;
+		char kind, name[900];
+		struct gofunc func;
+		if (sscanf(line, " %lx %c %899[^\n]", &address, &kind, name) != 3 ||
+			(kind != 'T' && kind != 't') || strcmp(name, "runtime.text") == 0 ||
+			strcmp(name, "runtime.etext") == 0)
+			continue;
+		n++;
+		/* nm names the calling convention, and writes a middle dot as a dot. */
+		size_t len = strlen(name);
+		if (len > 5 && strcmp(name + len - 5, ".abi0") == 0)
+			name[len - 5] = '\0';
+		if (!gopclntab_find(&table, address, &func) || func.entry != address ||
+			(strcmp(gopclntab_name(&table, func.name), name) != 0 &&
+				strstr(gopclntab_name(&table, func.name), "\xc2\xb7") == NULL))
+			differing++;
+	}
+	pclose(nm);
+	print_message("%zu functions named by nm, %zu in the table, %zu differ\n", n, table.n_funcs, differing);
+	assert_true(n > 1000 && n == table.n_funcs);
+	assert_int_equal(differing, 0);
+	gopclntab_unload(&table);
+	image_free(image);
+}
+
+/* A table that ends anywhere, and functions whose tables run on, are read without a look beyond the end. */
+static void test_cut_tables(void **state)
+{
+	char program[256];
+	struct gopclntab table, cut;
+	(void)state;
+	build("cut", go_pure, "-ldflags '-s -w'", program, sizeof program);
+	struct image *image = open_image(program);
+	assert_true(gopclntab_load(image, &table));
+	for (size_t len = 0; len < table.len; len += len < 100 ? 1 : 9973) {
+		uint8_t *bytes = malloc(len + 1);
+		assert_non_null(bytes);
+		memcpy(bytes, table.bytes, len);
+		if (gopclntab_open(bytes, len, table.text, &cut))
+			for (size_t i = 0; i < cut.n_funcs; i += 7) {
+				struct gofunc func;
+				if (!gopclntab_func(&cut, i, &func))
+					continue;
+				struct gopcvalue run = gopcvalue_begin(&cut, &func, func.pcsp);
+				while (gopcvalue_next(&run))
+					assert_true(run.start < run.end && run.end <= func.end);
+				assert_true(strlen(gopclntab_name(&cut, func.name)) < len);
+			}
+		free(bytes);
+	}
+	gopclntab_unload(&table);
+	image_free(image);
+}
+
 /* ---- the tests ---- */
 
 static void check_truth(const char *name, const char *source, const char *flags)
@@ -529,16 +599,10 @@ static void test_pure(void **state)
 	check_truth("pure", go_pure, "");
 }
 
-static void test_stripped(void **state)
+static void test_pie_stripped(void **state)
 {
 	(void)state;
-	check_truth("stripped", go_pure, "-ldflags '-s -w'");
-}
-
-static void test_pie(void **state)
-{
-	(void)state;
-	check_truth("pie", go_pure, "-buildmode=pie");
+	check_truth("pie_stripped", go_pure, "-buildmode=pie -ldflags '-s -w'");
 }
 
 static void test_cgo(void **state)
@@ -570,9 +634,10 @@ static int remove_directory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names_and_addresses),
+		cmocka_unit_test(test_cut_tables),
 		cmocka_unit_test(test_pure),
-		cmocka_unit_test(test_stripped),
-		cmocka_unit_test(test_pie),
+		cmocka_unit_test(test_pie_stripped),
 		cmocka_unit_test(test_cgo),
 		cmocka_unit_test(test_cgo_pie_stripped),
 	};
