@@ -148,7 +148,7 @@ def test_max_depth_keeps_both_ends(start, tool):
 
 # Where a Go stack may end: a goroutine's first frame, or, on a thread's own stack, what was called to leave a goroutine, or the
 # thread's first frame.
-GO_ROOTS = {"runtime.goexit", "runtime.mcall", "runtime.morestack", "runtime.mstart", "runtime.rt0_go", "runtime.gcWriteBarrier"}
+GO_ROOTS = {"runtime.goexit", "runtime.mcall", "runtime.morestack", "runtime.mstart", "runtime.rt0_go"}
 
 
 def plain(name):
