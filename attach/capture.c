@@ -120,12 +120,22 @@ static bool read_words(pid_t tid, uint64_t address, uint64_t *words, size_t n)
 	return address != 0 && target_read(tid, address, words, n * sizeof *words) == n * sizeof *words;
 }
 
-/* A goroutine of `m` with a stack that can be one. */
-static bool read_g(pid_t tid, uint64_t address, uint64_t m, uint64_t *g)
+/* Is it a goroutine of `m`, with a stack that can be one? */
+static bool is_g(const uint64_t *g, uint64_t m)
 {
 	enum { STACK_MAX = 1 << 30 }; /* runtime/debug.SetMaxStack */
-	return address % 8 == 0 && read_words(tid, address, g, G_WORDS) && g[G_M] == m && g[G_LO] < g[G_HI] &&
-	       g[G_HI] - g[G_LO] <= STACK_MAX;
+	return g[G_M] == m && g[G_LO] < g[G_HI] && g[G_HI] - g[G_LO] <= STACK_MAX;
+}
+
+/* Reads a goroutine of `m`; `known` is one that was read before, from `known_at`. */
+static bool read_g(
+	pid_t tid, uint64_t address, uint64_t m, const uint64_t *known, uint64_t known_at, uint64_t *g)
+{
+	if (address == known_at)
+		memcpy(g, known, G_WORDS * sizeof *g);
+	else if (address % 8 != 0 || !read_words(tid, address, g, G_WORDS))
+		return false;
+	return is_g(g, m);
 }
 
 static bool holds(const uint64_t *g, uint64_t address)
@@ -145,11 +155,11 @@ static bool find_go_stacks(pid_t tid, uint64_t current, struct go_stacks *stacks
 {
 	uint64_t g[G_WORDS], m[M_WORDS];
 	if (!read_words(tid, current, g, G_WORDS) || !read_words(tid, g[G_M], m, M_WORDS) ||
-		!read_g(tid, m[M_G0], g[G_M], stacks->g0))
+		!read_g(tid, m[M_G0], g[G_M], g, current, stacks->g0))
 		return false;
 	for (size_t i = 0; i < sizeof go_layouts / sizeof *go_layouts && !stacks->has_curg; i++) {
 		uint64_t address = m[go_layouts[i].curg];
-		stacks->has_curg = address != m[M_G0] && read_g(tid, address, g[G_M], stacks->curg);
+		stacks->has_curg = address != m[M_G0] && read_g(tid, address, g[G_M], g, current, stacks->curg);
 		if (stacks->has_curg)
 			*out = (struct goroutine){stacks->curg[G_LO], stacks->curg[G_HI], stacks->curg[G_SP],
 				stacks->curg[G_PC], stacks->curg[go_layouts[i].bp], stacks->g0[G_SP]};
@@ -177,7 +187,7 @@ static bool search_go_stacks(const struct space *space, pid_t tid, const struct 
 		if (!may_be_goroutine(space, stack, word))
 			continue;
 		tries--;
-		if (read_words(tid, word, g, G_WORDS) && read_g(tid, word, g[G_M], g) &&
+		if (read_words(tid, word, g, G_WORDS) && is_g(g, g[G_M]) &&
 			find_go_stacks(tid, word, stacks, out) && stacks->has_curg &&
 			holds(stacks->g0, stack->start + RED_ZONE))
 			return true;

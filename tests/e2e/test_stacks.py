@@ -229,6 +229,17 @@ def test_go_that_calls_c_that_calls_go(start, tool, figure, name):
             assert places == sorted(places), functions
 
 
+def test_goroutines_that_sleep_in_c_and_are_never_stopped(start, tool):
+    profile = tool.record(start("go_cgo_sleep").pid, "-e", "state", "-r", 49).load()
+    asleep = [sample for sample in profile.stacks if "c_sleep" in sample.functions]
+    assert len({sample.numbers["tid"] for sample in asleep}) == 4, profile.chains()
+    for sample in asleep:
+        assert not sample.truncated, sample.functions
+        functions = chain(sample)
+        assert functions[-3:] == ["main.sleeper", "main.main.func1", "runtime.goexit"], functions
+        assert functions[functions.index("c_sleep") + 2:][:2] == ["runtime.asmcgocall", "runtime.cgocall"], functions
+
+
 def test_summary_goes_into_the_file_too(start, tool):
     run = tool.record(start("c_o0").pid)
     printed = pprof.run(run.path, "-comments")
