@@ -29,6 +29,7 @@ static const struct special {
 	{"morestack", ROW_GO_MORESTACK},
 	{"gogo", ROW_GO_GOGO},
 	{"schedule", ROW_GO_SCHEDULE},
+	{"clone", ROW_GO_CLONE},
 	{"asyncPreempt", ROW_GO_PREEMPT},
 	{"sigpanic", ROW_GO_SIGPANIC},
 	{"sigpanic0", ROW_GO_SIGPANIC},

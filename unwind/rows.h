@@ -26,6 +26,8 @@ enum row_kind {
 	ROW_GO_GOGO, /* runtime.gogo: on the goroutine's stack the goroutine as it was saved, else a caller */
 	ROW_GO_SCHEDULE, /* runtime.schedule, else as ROW_RSP: above it nothing belongs to the thread's
 			    goroutine */
+	ROW_GO_CLONE, /* runtime.clone: the first frame of a new thread, whose stack's top rsi still is; else as
+			 ROW_RSP */
 	ROW_GO_PREEMPT, /* runtime.asyncPreempt, else as ROW_RSP: a signal's handler made it look as if any
 			   instruction had called it, and to that very instruction it returns */
 	ROW_GO_SIGPANIC, /* runtime.sigpanic: the same for an instruction that faulted, unless that was a call

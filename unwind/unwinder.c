@@ -502,6 +502,13 @@ static bool end_at_root(struct walk *walk)
 	return false;
 }
 
+/* Go's clone has given its stack to the system call in rsi (clone(2)), and calls nothing that changes it. */
+static bool is_new_thread(const struct walk *walk)
+{
+	const struct regs *regs = &walk->snapshot->regs;
+	return regs->known == REGS_ALL && walk->regs.r[AMD64_RSP] == regs->r[AMD64_RSI];
+}
+
 static bool step_go(struct walk *walk, const struct row *row)
 {
 	bool on_goroutine = is_on_goroutine(walk), has_goroutine = walk->snapshot->goroutine.hi != 0;
@@ -514,6 +521,8 @@ static bool step_go(struct walk *walk, const struct row *row)
 		return has_goroutine && !walk->scheduling ? step_to_goroutine(walk) : end_at_root(walk);
 	case ROW_GO_GOGO:
 		return on_goroutine ? step_to_goroutine(walk) : step_to_cfa(walk, AMD64_RSP, row);
+	case ROW_GO_CLONE:
+		return is_new_thread(walk) ? end_at_root(walk) : step_to_cfa(walk, AMD64_RSP, row);
 	case ROW_GO_PREEMPT:
 	case ROW_GO_SIGPANIC:
 		if (!step_to_cfa(walk, AMD64_RSP, row))
@@ -631,6 +640,7 @@ static bool step(struct walk *walk, const struct place *place)
 	case ROW_GO_MORESTACK:
 	case ROW_GO_GOGO:
 	case ROW_GO_SCHEDULE:
+	case ROW_GO_CLONE:
 	case ROW_GO_PREEMPT:
 	case ROW_GO_SIGPANIC:
 		return step_go(walk, row);
