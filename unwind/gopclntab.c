@@ -9,10 +9,11 @@ enum {
 	TABLE_MAX = 64 << 20,
 	FUNCS_MAX = 4 << 20,
 	HEADER_MAX = 72,
-	SCAN_MAX = 256 << 20, /* bytes of an image searched for the table, and for what points to it */
+	SCAN_MAX = 256 << 20, /* bytes of an image searched for the table */
+	WORDS_MAX = 64 << 20, /* bytes of data, and of relocations, searched for what points to it */
 	SCAN_CHUNK = 1 << 16,
 	SEGMENTS_MAX = 64,
-	MODULES_MAX = 16, /* words that look like the beginning of the module data */
+	MODULES_MAX = 4, /* words that look like the beginning of the module data */
 };
 
 /* Words of runtime.moduledata, the same in all releases from 1.16. */
@@ -162,6 +163,15 @@ const char *gopclntab_name(const struct gopclntab *table, int32_t name)
 	if (b.failed || b.left == 0 || memchr(b.p, '\0', b.left) == NULL)
 		return "";
 	return (const char *)b.p;
+}
+
+bool gopclntab_name_is(const struct gopclntab *table, int32_t name, const char *wanted)
+{
+	size_t len = strlen(wanted) + 1;
+	if (name < 0)
+		return false;
+	struct bytes b = view(table, table->names, (uint32_t)name);
+	return !b.failed && b.left >= len && memcmp(b.p, wanted, len) == 0;
 }
 
 uint32_t gopclntab_pcdata(const struct gopclntab *table, const struct gofunc *func, uint32_t index)
@@ -326,7 +336,7 @@ static void each_data_word(const struct image *image, word_visitor *each, void *
 {
 	uint8_t chunk[SCAN_CHUNK];
 	struct section part;
-	uint64_t budget = SCAN_MAX;
+	uint64_t budget = WORDS_MAX;
 	for (size_t i = 0; i < SEGMENTS_MAX && image_load(image, i, &part); i++) {
 		if ((part.flags & SHF_WRITE) == 0)
 			continue;
@@ -369,7 +379,7 @@ static void each_relocated_word(const struct image *image, word_visitor *each, v
 {
 	uint64_t vaddr, size;
 	Elf64_Rela chunk[SCAN_CHUNK / sizeof(Elf64_Rela)];
-	if (!find_relocations(image, &vaddr, &size) || size > SCAN_MAX)
+	if (!find_relocations(image, &vaddr, &size) || size > WORDS_MAX)
 		return;
 	for (uint64_t at = 0; at < size; at += sizeof chunk) {
 		uint64_t left = size - at;

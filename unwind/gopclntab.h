@@ -65,6 +65,8 @@ bool gopclntab_func(const struct gopclntab *table, size_t i, struct gofunc *out)
 bool gopclntab_find(const struct gopclntab *table, uint64_t vaddr, struct gofunc *out);
 /* A function's name, "" when it does not end within the table. Borrowed from the table. */
 const char *gopclntab_name(const struct gopclntab *table, int32_t name);
+/* Is that a function's name? Looks at no more bytes than `wanted` has. */
+bool gopclntab_name_is(const struct gopclntab *table, int32_t name, const char *wanted);
 /* The offset of pcdata table number `index` of a function, for struct gopcvalue; 0 when it has none. */
 uint32_t gopclntab_pcdata(const struct gopclntab *table, const struct gofunc *func, uint32_t index);
 /* Funcdata number `index`: since 1.18 an offset from the module's gofunc; false when there is none, and

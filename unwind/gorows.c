@@ -4,6 +4,7 @@
 
 enum {
 	RUNS_MAX = 4 << 20,
+	CODE_READS_MAX = 1 << 16, /* assembler functions that are looked at; big programs have some thousands */
 	PROLOGUE = 96, /* bytes of code in which a frame pointer is set up, after the check for stack */
 	STACKCHECK = 24,
 };
@@ -19,28 +20,31 @@ struct frame_pointer {
 
 /* What their whole body, or the body behind their prologue, is. */
 static const struct special {
-	const char *name; /* without "runtime." */
+	const char *name;
 	enum row_kind kind;
 } specials[] = {
-	{"goexit", ROW_ROOT},
-	{"rt0_go", ROW_ROOT},
-	{"mstart", ROW_ROOT},
-	{"mcall", ROW_GO_MCALL},
-	{"morestack", ROW_GO_MORESTACK},
-	{"gogo", ROW_GO_GOGO},
-	{"schedule", ROW_GO_SCHEDULE},
-	{"clone", ROW_GO_CLONE},
-	{"asyncPreempt", ROW_GO_PREEMPT},
-	{"sigpanic", ROW_GO_SIGPANIC},
-	{"sigpanic0", ROW_GO_SIGPANIC},
-	{"systemstack", ROW_GO_SYSTEMSTACK},
-	{"asmcgocall", ROW_GO_ASMCGOCALL},
-	{"cgocallback", ROW_SWITCH},
-	{"sigtramp", ROW_RSP},
-	{"cgoSigtramp", ROW_RSP},
-	{"sigprofNonGoWrapper", ROW_RSP},
-	{"sigreturn", ROW_SIGNAL},
-	{"sigreturn__sigaction", ROW_SIGNAL},
+	{"runtime.goexit", ROW_ROOT},
+	{"runtime.rt0_go", ROW_ROOT},
+	{"runtime.mstart", ROW_ROOT},
+	{"runtime.mcall", ROW_GO_MCALL},
+	{"runtime.morestack", ROW_GO_MORESTACK},
+	{"runtime.gogo", ROW_GO_GOGO},
+	{"runtime.schedule", ROW_GO_SCHEDULE},
+	{"runtime.clone", ROW_GO_CLONE},
+	{"runtime.asyncPreempt", ROW_GO_PREEMPT},
+	{"runtime.sigpanic", ROW_GO_SIGPANIC},
+	{"runtime.sigpanic0", ROW_GO_SIGPANIC},
+	{"runtime.systemstack", ROW_GO_SYSTEMSTACK},
+	{"runtime.asmcgocall", ROW_GO_ASMCGOCALL},
+	{"runtime.cgocallback", ROW_SWITCH},
+	{"runtime.sigtramp", ROW_RSP},
+	{"runtime.cgoSigtramp", ROW_RSP},
+	{"runtime.sigprofNonGoWrapper", ROW_RSP},
+	{"runtime.sigreturn", ROW_SIGNAL},
+	{"runtime.sigreturn__sigaction", ROW_SIGNAL},
+	{"gogo", ROW_GO_GOGO}, /* gogo<>, where 1.17 and later change the stack */
+	{"_rt0_amd64", ROW_ROOT},
+	{"_rt0_amd64_linux", ROW_ROOT},
 };
 
 /* Wrappers, which go from one calling convention to the other, have the name of what they call, and an identity
@@ -59,18 +63,11 @@ static uint8_t wrapper_id(const struct gopclntab *table)
 /* By name; then by flag, which 1.16 does not have. */
 static enum row_kind kind_of(const struct gopclntab *table, const struct gofunc *func, uint8_t wrapper)
 {
-	static const char package[] = "runtime.";
-	const char *name = gopclntab_name(table, func->name);
 	if (func->id == wrapper)
 		return ROW_RSP;
 	for (size_t i = 0; i < sizeof specials / sizeof *specials; i++)
-		if (strncmp(name, package, sizeof package - 1) == 0 &&
-			strcmp(name + sizeof package - 1, specials[i].name) == 0)
+		if (gopclntab_name_is(table, func->name, specials[i].name))
 			return specials[i].kind;
-	if (strcmp(name, "gogo") == 0)
-		return ROW_GO_GOGO; /* gogo<>, where 1.17 and later change the stack */
-	if (strcmp(name, "_rt0_amd64") == 0 || strcmp(name, "_rt0_amd64_linux") == 0)
-		return ROW_ROOT;
 	if ((func->flags & GOFUNC_TOP_FRAME) != 0)
 		return ROW_ROOT;
 	return (func->flags & GOFUNC_SP_WRITE) != 0 ? ROW_SWITCH : ROW_RSP;
@@ -128,6 +125,7 @@ struct scan {
 	const struct gopclntab *table;
 	const struct gofunc *func;
 	uint8_t wrapper; /* wrapper_id() */
+	size_t *code_reads; /* left */
 	enum row_kind kind;
 	int32_t slot; /* of rbp, from the CFA; 0: not saved */
 	uint64_t saved, set; /* from these addresses on it is saved, and points there */
@@ -188,7 +186,7 @@ static void put_run(struct scan *scan, const struct gopcvalue *run)
 /* Called by C: it saves C's registers itself; 1.16 and 1.17 do not mark it as assembler. */
 static bool is_crosscall2(const struct scan *scan)
 {
-	return strcmp(gopclntab_name(scan->table, scan->func->name), "crosscall2") == 0;
+	return gopclntab_name_is(scan->table, scan->func->name, "crosscall2");
 }
 
 static void scan_func(const struct image *image, struct scan *scan, size_t *budget)
@@ -204,7 +202,8 @@ static void scan_func(const struct image *image, struct scan *scan, size_t *budg
 	scan->saved = scan->set = func->entry;
 	bool is_special =
 		scan->kind != ROW_RSP && scan->kind != ROW_GO_SCHEDULE && scan->kind != ROW_GO_SIGPANIC;
-	if ((func->flags & GOFUNC_ASM) != 0 || is_special || is_crosscall2(scan)) {
+	if (*scan->code_reads > 0 && ((func->flags & GOFUNC_ASM) != 0 || is_special || is_crosscall2(scan))) {
+		--*scan->code_reads;
 		struct frame_pointer fp = read_frame_pointer(image, func);
 		scan->slot = slot_of(scan->table, func, &fp);
 		scan->saved = func->entry + fp.saved_at;
@@ -229,14 +228,18 @@ static void scan_func(const struct image *image, struct scan *scan, size_t *budg
 
 void gorows_scan(const struct image *image, const struct gopclntab *table, cfi_sink *sink, void *context)
 {
-	size_t budget = RUNS_MAX;
+	size_t budget = RUNS_MAX, code_reads = CODE_READS_MAX;
 	uint8_t wrapper = wrapper_id(table);
 	for (size_t i = 0; i < table->n_funcs && budget > 0; i++) {
 		struct gofunc func;
 		if (!gopclntab_func(table, i, &func))
 			continue;
-		struct scan scan = {
-			.table = table, .func = &func, .wrapper = wrapper, .sink = sink, .context = context};
+		struct scan scan = {.table = table,
+			.func = &func,
+			.wrapper = wrapper,
+			.code_reads = &code_reads,
+			.sink = sink,
+			.context = context};
 		scan_func(image, &scan, &budget);
 		scan.is_first = true;
 		put(&scan, func.end, ROW_NONE, 0, 0);
@@ -249,8 +252,7 @@ void gorows_scan(const struct image *image, const struct gopclntab *table, cfi_s
 static bool find_stackcheck(const struct gopclntab *table, struct gofunc *out)
 {
 	for (size_t i = 0; i < table->n_funcs; i++)
-		if (gopclntab_func(table, i, out) &&
-			strcmp(gopclntab_name(table, out->name), "runtime.stackcheck") == 0)
+		if (gopclntab_func(table, i, out) && gopclntab_name_is(table, out->name, "runtime.stackcheck"))
 			return true;
 	return false;
 }

@@ -584,7 +584,7 @@ static void check_truth(const char *name, const char *source, const char *flags)
 	char program[256];
 	struct score score = {0};
 	build(name, source, flags, program, sizeof program);
-	observe(program, getenv("TRUTH_EVERY") != NULL ? (unsigned)atoi(getenv("TRUTH_EVERY")) : 40, &score);
+	observe(program, getenv("TRUTH_EVERY") != NULL ? (unsigned)atoi(getenv("TRUTH_EVERY")) : 20, &score);
 	print_message("%-12s %zu of %zu stops exact, %zu wrong but called complete; %zu behind systemstack\n",
 		name, score.exact, score.stops, score.lies, score.on_g0);
 	assert_true(score.stops > 500);
