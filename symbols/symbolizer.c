@@ -6,10 +6,12 @@
 #include "symbols/demangle.h"
 #include "symbols/dwarf.h"
 #include "symbols/elfsyms.h"
+#include "symbols/gosymbols.h"
 #include "symbols/plt.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 struct symbolizer {
 	struct arena *arena;
@@ -68,7 +70,26 @@ static int question_compare(const void *a, const void *b)
 	return (x->pc > y->pc) - (x->pc < y->pc);
 }
 
-static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n)
+/* Go's own table answers for all of its code: what is left (C, by cgo) is asked elsewhere. Returns how many
+ * were answered, -1 when memory is out. */
+static ssize_t answer_go(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs,
+	size_t n, struct symbolized *out)
+{
+	struct gosymbols *go = gosymbols_open(image);
+	ssize_t answered = 0;
+	for (size_t i = 0; i < n; i++) {
+		out[i] = (struct symbolized){0};
+		int found = go != NULL && answered >= 0
+				    ? gosymbols_lookup(go, symbolizer->arena, vaddrs[i], &out[i])
+				    : 0;
+		answered = found < 0 || answered < 0 ? -1 : answered + found;
+	}
+	gosymbols_close(go);
+	return answered;
+}
+
+/* Those without an answer in out[0..n). */
+static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n, const struct symbolized *out)
 {
 	batch->questions = calloc(n + 1, sizeof(*batch->questions));
 	batch->pcs = calloc(n + 1, sizeof(*batch->pcs));
@@ -79,10 +100,10 @@ static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n)
 		batch->answers == NULL)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		batch->questions[i] = (struct question){.pc = vaddrs[i], .index = i};
-	batch->n_questions = n;
-	qsort(batch->questions, n, sizeof(*batch->questions), question_compare);
-	for (size_t i = 0; i < n; i++)
+		if (out[i].n == 0)
+			batch->questions[batch->n_questions++] = (struct question){.pc = vaddrs[i], .index = i};
+	qsort(batch->questions, batch->n_questions, sizeof(*batch->questions), question_compare);
+	for (size_t i = 0; i < batch->n_questions; i++)
 		if (i == 0 || batch->questions[i].pc != batch->questions[i - 1].pc)
 			batch->pcs[batch->n++] = batch->questions[i].pc;
 	for (size_t i = 0; i < batch->n; i++)
@@ -176,21 +197,40 @@ static const char *source_name(const struct batch *batch)
 	}
 }
 
-static void batch_give(const struct batch *batch, struct symbolized *out, struct symbol_quality *quality)
+static void batch_give(const struct batch *batch, struct symbolized *out)
 {
-	struct symbol_quality counted = {.addresses = batch->n_questions};
 	for (size_t i = 0, k = 0; i < batch->n_questions; i++) {
 		const struct question *question = &batch->questions[i];
 		while (batch->pcs[k] != question->pc)
 			k++;
-		const struct symbolized *answer = &batch->answers[k];
-		out[question->index] = *answer;
-		counted.with_function += answer->n != 0 && answer->lines[answer->n - 1].function[0] != '\0';
-		counted.with_line += answer->n != 0 && answer->lines[0].line != 0;
+		out[question->index] = batch->answers[k];
 	}
-	counted.source = source_name(batch);
-	counted.complete = batch->debuginfo != NULL && batch->dwarf_complete;
-	*quality = counted;
+}
+
+static void judge(const struct batch *batch, const struct symbolized *out, size_t n, bool is_go,
+	struct symbol_quality *quality)
+{
+	struct symbol_quality judged = {.addresses = n};
+	for (size_t i = 0; i < n; i++) {
+		judged.with_function += out[i].n != 0 && out[i].lines[out[i].n - 1].function[0] != '\0';
+		judged.with_line += out[i].n != 0 && out[i].lines[0].line != 0;
+	}
+	judged.source = is_go ? "Go's function table" : source_name(batch);
+	judged.complete =
+		(batch->debuginfo != NULL && batch->dwarf_complete) || (is_go && batch->n_questions == 0);
+	*quality = judged;
+}
+
+static int ask_elsewhere(struct batch *batch)
+{
+	if (batch->n == 0)
+		return 0;
+	if (batch_dwarf(batch) != 0 || batch_names(batch) != 0)
+		return -1;
+	for (size_t i = 0; i < batch->n; i++)
+		if (answer_make(batch, i) != 0)
+			return -1;
+	return 0;
 }
 
 int symbolizer_image(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs, size_t n,
@@ -198,12 +238,11 @@ int symbolizer_image(struct symbolizer *symbolizer, const struct image *image, c
 {
 	struct batch batch = {.symbolizer = symbolizer, .image = image};
 	int result = -1;
-	if (batch_open(&batch, vaddrs, n) != 0 || batch_dwarf(&batch) != 0 || batch_names(&batch) != 0)
+	ssize_t by_go = answer_go(symbolizer, image, vaddrs, n, out);
+	if (by_go < 0 || batch_open(&batch, vaddrs, n, out) != 0 || ask_elsewhere(&batch) != 0)
 		goto out;
-	for (size_t i = 0; i < batch.n; i++)
-		if (answer_make(&batch, i) != 0)
-			goto out;
-	batch_give(&batch, out, quality);
+	batch_give(&batch, out);
+	judge(&batch, out, n, by_go > 0, quality);
 	result = 0;
 out:
 	batch_close(&batch);

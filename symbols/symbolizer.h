@@ -25,8 +25,8 @@ struct symbolized {
 /* Where one image's names came from, for the summary and the profile's comments. */
 struct symbol_quality {
 	size_t addresses, with_function, with_line;
-	const char *source; /* "DWARF", "DWARF (separate file)", "ELF symbols", "dynamic symbols", "none";
-			       static storage */
+	const char *source; /* "Go's function table", "DWARF", "DWARF (separate file)", "ELF symbols", "dynamic
+			       symbols", "none"; static storage */
 	bool complete; /* full symbol information was there: pprof need not (and will not) look again */
 };
 

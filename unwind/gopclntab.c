@@ -174,6 +174,20 @@ bool gopclntab_name_is(const struct gopclntab *table, int32_t name, const char *
 	return !b.failed && b.left >= len && memcmp(b.p, wanted, len) == 0;
 }
 
+const char *gopclntab_file(const struct gopclntab *table, const struct gofunc *func, int32_t file)
+{
+	if (file < 0)
+		return "";
+	struct bytes b = view(table, table->cutab, ((uint64_t)func->cu + (uint32_t)file) * 4);
+	uint32_t offset = bytes_u32(&b);
+	if (b.failed || offset == UINT32_MAX)
+		return "";
+	b = view(table, table->files, offset);
+	if (b.failed || b.left == 0 || memchr(b.p, '\0', b.left) == NULL)
+		return "";
+	return (const char *)b.p;
+}
+
 uint32_t gopclntab_pcdata(const struct gopclntab *table, const struct gofunc *func, uint32_t index)
 {
 	if (index >= func->npcdata)
@@ -183,10 +197,17 @@ uint32_t gopclntab_pcdata(const struct gopclntab *table, const struct gofunc *fu
 }
 
 bool gopclntab_funcdata(
-	const struct gopclntab *table, const struct gofunc *func, uint32_t index, uint32_t *offset)
+	const struct gopclntab *table, const struct gofunc *func, uint32_t index, uint64_t *offset)
 {
-	if (table->version == GOPCLNTAB_116 || index >= func->nfuncdata)
+	if (index >= func->nfuncdata)
 		return false;
+	if (table->version == GOPCLNTAB_116) {
+		/* Addresses, aligned as such. */
+		uint64_t at = ((func->pcdata + (uint64_t)func->npcdata * 4 + 7) & ~UINT64_C(7)) - func->pcdata;
+		struct bytes words = view(table, func->pcdata, at + (uint64_t)index * 8);
+		*offset = bytes_u64(&words);
+		return !words.failed && *offset != 0;
+	}
 	struct bytes b = view(table, func->pcdata, ((uint64_t)func->npcdata + index) * 4);
 	uint32_t found = bytes_u32(&b);
 	if (b.failed || found == UINT32_MAX)

@@ -67,12 +67,14 @@ bool gopclntab_find(const struct gopclntab *table, uint64_t vaddr, struct gofunc
 const char *gopclntab_name(const struct gopclntab *table, int32_t name);
 /* Is that a function's name? Looks at no more bytes than `wanted` has. */
 bool gopclntab_name_is(const struct gopclntab *table, int32_t name, const char *wanted);
+/* The path of file number `file`, a value of the function's pcfile table; "" when there is none. Borrowed. */
+const char *gopclntab_file(const struct gopclntab *table, const struct gofunc *func, int32_t file);
 /* The offset of pcdata table number `index` of a function, for struct gopcvalue; 0 when it has none. */
 uint32_t gopclntab_pcdata(const struct gopclntab *table, const struct gofunc *func, uint32_t index);
-/* Funcdata number `index`: since 1.18 an offset from the module's gofunc; false when there is none, and
- * before 1.18. */
+/* Funcdata number `index`: since 1.18 an offset from the module's gofunc, before an address (as the file has
+ * it: without relocations). False when there is none. */
 bool gopclntab_funcdata(
-	const struct gopclntab *table, const struct gofunc *func, uint32_t index, uint32_t *offset);
+	const struct gopclntab *table, const struct gofunc *func, uint32_t index, uint64_t *offset);
 
 /* One of a function's tables, run by run: `value` holds for the pcs [start, end). */
 struct gopcvalue {
