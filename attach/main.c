@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #ifndef CPROF_VERSION
@@ -33,7 +34,8 @@ struct run {
 	struct space *space;
 	struct unwinder *unwinder;
 	struct profile *profile;
-	struct symbolizer *symbolizer;
+	struct isolated *isolated;
+	int stop_fd; /* signals that come while names are looked up */
 	struct sampler_progress progress;
 	struct sampler_result result;
 	struct report report;
@@ -146,10 +148,59 @@ static int add_comments(struct run *run)
 	const struct profile_module *modules = profile_modules(run->profile, &n);
 	for (size_t i = 0; i < n; i++)
 		failed |= profile_comment(run->profile,
-			"# module %s build-id %s: %zu of %zu addresses named, %zu with a line (%s)",
+			"# module %s build-id %s: %zu of %zu addresses named, %zu with a line (%s)%s%s",
 			modules[i].path, modules[i].build_id, modules[i].quality.with_function,
-			modules[i].quality.addresses, modules[i].quality.with_line, modules[i].quality.source);
+			modules[i].quality.addresses, modules[i].quality.with_line, modules[i].quality.source,
+			modules[i].quality.trouble[0] != '\0' ? "; " : "", modules[i].quality.trouble);
 	return failed;
+}
+
+/* What ended the sampling may have come more than once, in a shell's hurry. A signal from here on means that
+ * the file is wanted without names. */
+static int open_stop(void)
+{
+	static const struct timespec now = {0, 0};
+	sigset_t ending;
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGINT);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGHUP);
+	while (sigtimedwait(&ending, NULL, &now) > 0)
+		;
+	return signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+enum { TROUBLES_SHOWN = 4 };
+
+static void report_troubles(struct run *run)
+{
+	size_t n, troubles = 0;
+	const struct profile_module *modules = profile_modules(run->profile, &n);
+	for (size_t i = 0; i < n; i++) {
+		const char *slash = strrchr(modules[i].path, '/');
+		if (modules[i].quality.trouble[0] != '\0' && troubles++ < TROUBLES_SHOWN)
+			report_add(&run->report, "symbols   %.80s: %s",
+				slash != NULL ? slash + 1 : modules[i].path, modules[i].quality.trouble);
+	}
+	if (troubles > TROUBLES_SHOWN)
+		report_add(&run->report,
+			"symbols   of %zu more modules were left out, see the comments in the file",
+			troubles - TROUBLES_SHOWN);
+}
+
+static void look_up_names(struct run *run)
+{
+	run->stop_fd = open_stop();
+	run->isolated = isolated_new(&isolated_defaults, run->stop_fd);
+	if (run->isolated == NULL || profile_symbolize(run->profile, run->space, run->isolated) != 0) {
+		ui_error("memory ran out while names were looked up: the file has addresses in their place");
+		return;
+	}
+	report_troubles(run);
+	if (isolated_weakness(run->isolated)[0] != '\0')
+		ui_note(&run->options,
+			"symbols   are read by a process that is confined less than intended: %s",
+			isolated_weakness(run->isolated));
 }
 
 static int write_profile(struct run *run, struct error *err)
@@ -159,9 +210,7 @@ static int write_profile(struct run *run, struct error *err)
 		.duration_ns = result->duration_ns,
 		.period_ns = result->ticks > 0 ? result->duration_ns / (int64_t)result->ticks
 					       : (int64_t)(1e9 / run->options.rate_hz)};
-	run->symbolizer = symbolizer_new();
-	if (run->symbolizer == NULL || profile_symbolize(run->profile, run->space, run->symbolizer) != 0)
-		ui_error("memory ran out while names were looked up: the file has addresses in their place");
+	look_up_names(run);
 	if (add_comments(run) != 0)
 		return error_set(err, "memory ran out before the profile could be written");
 	if (pprof_write(run->profile, &times, run->output.fd, err) != 0)
@@ -171,15 +220,18 @@ static int write_profile(struct run *run, struct error *err)
 
 static void note_cost(const struct run *run)
 {
-	struct rusage usage;
+	struct rusage usage, children;
 	getrusage(RUSAGE_SELF, &usage);
+	getrusage(RUSAGE_CHILDREN, &children);
 	int64_t end = run->result.time_ns + run->result.duration_ns;
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	ui_note(&run->options,
-		"written   %.2f s after the last sample; peak memory %.1f MB; %zu distinct stacks",
+		"written   %.2f s after the last sample; peak memory %.1f MB, %.1f MB of a process that reads "
+		"symbols; %zu distinct stacks",
 		(double)(now.tv_sec * INT64_C(1000000000) + now.tv_nsec - end) / 1e9,
-		(double)usage.ru_maxrss / 1024, profile_stacks(run->profile));
+		(double)usage.ru_maxrss / 1024, (double)children.ru_maxrss / 1024,
+		profile_stacks(run->profile));
 }
 
 /* ---- before ---- */
@@ -249,7 +301,9 @@ static void release(struct run *run)
 {
 	output_discard(&run->output);
 	profile_free(run->profile);
-	symbolizer_free(run->symbolizer);
+	isolated_free(run->isolated);
+	if (run->stop_fd >= 0)
+		close(run->stop_fd);
 	unwinder_free(run->unwinder);
 	space_free(run->space);
 	target_close(&run->target);
@@ -298,7 +352,7 @@ int main(int argc, char **argv)
 		ui_error("not enough memory to start");
 		return EXIT_NOTHING;
 	}
-	run->target.task_fd = run->output.fd = -1;
+	run->target.task_fd = run->output.fd = run->stop_fd = -1;
 	int code = EXIT_FULL;
 	if (options_parse(argc, argv, &run->options, &err) != 0) {
 		ui_error(err.message);

@@ -3,7 +3,7 @@
 #ifndef ENCODER_PROFILE_H
 #define ENCODER_PROFILE_H
 
-#include "symbols/symbolizer.h"
+#include "symbols/isolated.h"
 #include "unwind/space.h"
 
 enum profile_kind { PROFILE_CPU, PROFILE_STATE };
@@ -39,9 +39,9 @@ struct profile_module {
 	struct symbol_quality quality;
 };
 
-/* Names every location. Called once, after the target was let go. Borrows `space` and `symbolizer` until
+/* Names every location. Called once, after the target was let go. Borrows `space` and `isolated` until
  * profile_free. Returns -1 when memory is out. */
-int profile_symbolize(struct profile *profile, const struct space *space, struct symbolizer *symbolizer);
+int profile_symbolize(struct profile *profile, const struct space *space, struct isolated *isolated);
 /* After profile_symbolize: the modules, most samples first; owned by the profile. */
 const struct profile_module *profile_modules(const struct profile *profile, size_t *n);
 

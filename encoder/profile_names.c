@@ -71,8 +71,8 @@ static int add_source_line(struct profile *profile, uint32_t location, const str
 }
 
 /* The locations wanted[0..n) of one image. module_of: by location, the number of its module + 1. */
-static int name_image(struct profile *profile, struct symbolizer *symbolizer, const struct wanted *wanted,
-	size_t n, uint32_t *module_of)
+static int name_image(struct profile *profile, struct isolated *isolated, const struct wanted *wanted, size_t n,
+	uint32_t *module_of)
 {
 	int outcome = -1;
 	uint64_t *vaddrs = calloc(n, sizeof *vaddrs);
@@ -83,7 +83,7 @@ static int name_image(struct profile *profile, struct symbolizer *symbolizer, co
 	for (size_t i = 0; i < n; i++)
 		vaddrs[i] = wanted[i].vaddr;
 	*module = (struct profile_module){image_path(wanted->image), image_build_id(wanted->image), 0, {0}};
-	if (symbolizer_image(symbolizer, wanted->image, vaddrs, n, found, &module->quality) != 0)
+	if (isolated_image(isolated, wanted->image, vaddrs, n, found, &module->quality) != 0)
 		goto out;
 	profile->n_modules++;
 	outcome = 0;
@@ -145,7 +145,7 @@ static int compare_modules(const void *a, const void *b)
 	return (x->samples < y->samples) - (x->samples > y->samples);
 }
 
-int profile_symbolize(struct profile *profile, const struct space *space, struct symbolizer *symbolizer)
+int profile_symbolize(struct profile *profile, const struct space *space, struct isolated *isolated)
 {
 	int outcome = -1;
 	profile->space = space;
@@ -165,7 +165,7 @@ int profile_symbolize(struct profile *profile, const struct space *space, struct
 	for (size_t i = 0, end; i < n; i = end) {
 		for (end = i; end < n && wanted[end].image == wanted[i].image; end++)
 			;
-		if (name_image(profile, symbolizer, wanted + i, end - i, module_of) != 0)
+		if (name_image(profile, isolated, wanted + i, end - i, module_of) != 0)
 			goto out;
 	}
 	if (count_modules(profile, module_of) != 0)

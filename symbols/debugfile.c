@@ -68,3 +68,28 @@ struct image *debugfile_open_shared(const struct image *image)
 	struct image *shared = open_named(bytes, build_id);
 	return shared != NULL ? shared : debugfile_open(build_id);
 }
+
+void symbol_files_open(const struct image *binary, struct symbol_files *files)
+{
+	struct section own;
+	*files = (struct symbol_files){.binary = binary};
+	if (!image_section(binary, ".debug_info", &own))
+		files->debug = debugfile_open(image_build_id(binary));
+	files->shared = debugfile_open_shared(files->debug != NULL ? files->debug : binary);
+}
+
+void symbol_files_close(struct symbol_files *files)
+{
+	image_free(files->debug);
+	image_free(files->shared);
+}
+
+size_t symbol_files_fds(const struct symbol_files *files, int *fds)
+{
+	const struct image *all[SYMBOL_FILES_MAX] = {files->binary, files->debug, files->shared};
+	size_t n = 0;
+	for (size_t i = 0; i < SYMBOL_FILES_MAX; i++)
+		if (all[i] != NULL && image_fd(all[i]) >= 0)
+			fds[n++] = image_fd(all[i]);
+	return n;
+}

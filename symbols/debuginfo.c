@@ -1,7 +1,5 @@
 #include "symbols/debuginfo.h"
 
-#include "symbols/debugfile.h"
-
 #include <elf.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,16 +164,13 @@ fail:
 	return NULL;
 }
 
-struct debuginfo *debuginfo_open(const struct image *image)
+struct debuginfo *debuginfo_open(const struct image *image, const struct image *shared_image)
 {
 	struct debuginfo *debuginfo = debuginfo_load(image);
 	if (debuginfo == NULL)
 		return NULL;
-	struct image *shared = debugfile_open_shared(image);
-	if (shared != NULL) {
-		debuginfo->shared = debuginfo_load(shared);
-		image_free(shared);
-	}
+	if (shared_image != NULL)
+		debuginfo->shared = debuginfo_load(shared_image);
 	if (debuginfo->shared != NULL)
 		dwarf_setalt(debuginfo->dwarf, debuginfo->shared->dwarf);
 	return debuginfo;

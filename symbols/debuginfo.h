@@ -26,9 +26,10 @@ enum debug_section {
 	DEBUG_SECTIONS
 };
 
-/* Opens the DWARF of `image`, with the file it shares information with when that is installed. `image` is not
- * needed afterwards. NULL when there is none, when it is damaged or when it is larger than the limit. */
-struct debuginfo *debuginfo_open(const struct image *image);
+/* Opens the DWARF of `image`, with that of the file it shares information with (`shared_image`, NULL when there
+ * is none). The images are not needed afterwards. NULL when there is none, when it is damaged or when it is
+ * larger than the limit. */
+struct debuginfo *debuginfo_open(const struct image *image, const struct image *shared_image);
 void debuginfo_close(struct debuginfo *debuginfo);
 
 /* Borrowed until debuginfo_close(). */

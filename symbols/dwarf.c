@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNITS_MAX = 1000 * 1000, CHAIN_MAX = 256 };
+enum { UNITS_MAX = 1000 * 1000 };
 
 /* The largest binaries at hand (1 GB of C++, 1,000 addresses) take a tenth of these. */
 static const uint64_t DIES_MAX = 128u * 1000 * 1000;
@@ -180,7 +180,7 @@ static int chain_make(struct lookup *lookup, struct scopes *scopes, uint32_t inn
 	const struct line_table *table, const char *folder, struct dwarf_chain *chain)
 {
 	size_t n = 0;
-	for (uint32_t k = innermost; k != 0 && n < CHAIN_MAX; k = scopes->v[k - 1].parent)
+	for (uint32_t k = innermost; k != 0 && n < SYMBOLS_CHAIN_MAX; k = scopes->v[k - 1].parent)
 		n++;
 	struct source_line *lines = arena_alloc(lookup->arena, n * sizeof(*lines));
 	const char *file = chain->file;

@@ -1,7 +1,6 @@
 #include "symbols/symbolizer.h"
 
 #include "symbols/arena.h"
-#include "symbols/debugfile.h"
 #include "symbols/debuginfo.h"
 #include "symbols/demangle.h"
 #include "symbols/dwarf.h"
@@ -27,7 +26,7 @@ struct question {
 /* One batch. Everything from `pcs` on has n elements, one for each different address, ascending. */
 struct batch {
 	struct symbolizer *symbolizer;
-	const struct image *image;
+	const struct symbol_files *files;
 	struct question *questions;
 	size_t n_questions;
 	uint64_t *pcs;
@@ -35,7 +34,6 @@ struct batch {
 	struct elfsym *names;
 	struct symbolized *answers;
 	size_t n;
-	struct image *debug_image; /* the separate file; may be NULL */
 	struct debuginfo *debuginfo;
 	bool dwarf_complete;
 	enum elfsyms_source names_from;
@@ -70,19 +68,16 @@ static int question_compare(const void *a, const void *b)
 	return (x->pc > y->pc) - (x->pc < y->pc);
 }
 
-/* Go's own table answers for all of its code: what is left (C, by cgo) is asked elsewhere. Returns how many
- * were answered, -1 when memory is out. */
-static ssize_t answer_go(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs,
-	size_t n, struct symbolized *out)
+/* Go's own table answers for all of its code: what is left (C, by cgo) is asked elsewhere. Returns how many were
+ * answered, -1 when memory is out. */
+static ssize_t answer_go(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs, size_t n,
+	struct symbolized *out)
 {
 	struct gosymbols *go = gosymbols_open(image);
 	ssize_t answered = 0;
-	for (size_t i = 0; i < n; i++) {
-		out[i] = (struct symbolized){0};
-		int found = go != NULL && answered >= 0
-				    ? gosymbols_lookup(go, symbolizer->arena, vaddrs[i], &out[i])
-				    : 0;
-		answered = found < 0 || answered < 0 ? -1 : answered + found;
+	for (size_t i = 0; i < n && go != NULL && answered >= 0; i++) {
+		int found = gosymbols_lookup(go, symbolizer->arena, vaddrs[i], &out[i]);
+		answered = found < 0 ? -1 : answered + found;
 	}
 	gosymbols_close(go);
 	return answered;
@@ -101,7 +96,8 @@ static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n, con
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (out[i].n == 0)
-			batch->questions[batch->n_questions++] = (struct question){.pc = vaddrs[i], .index = i};
+			batch->questions[batch->n_questions++] =
+				(struct question){.pc = vaddrs[i], .index = i};
 	qsort(batch->questions, batch->n_questions, sizeof(*batch->questions), question_compare);
 	for (size_t i = 0; i < batch->n_questions; i++)
 		if (i == 0 || batch->questions[i].pc != batch->questions[i - 1].pc)
@@ -114,7 +110,6 @@ static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n, con
 static void batch_close(struct batch *batch)
 {
 	debuginfo_close(batch->debuginfo);
-	image_free(batch->debug_image);
 	free(batch->questions);
 	free(batch->pcs);
 	free(batch->chains);
@@ -124,17 +119,10 @@ static void batch_close(struct batch *batch)
 
 static int batch_dwarf(struct batch *batch)
 {
-	struct section own;
-	batch->debuginfo = debuginfo_open(batch->image);
-	if (batch->debuginfo == NULL && !image_section(batch->image, ".debug_info", &own)) {
-		batch->debug_image = debugfile_open(image_build_id(batch->image));
-		if (batch->debug_image != NULL)
-			batch->debuginfo = debuginfo_open(batch->debug_image);
-	}
+	const struct symbol_files *files = batch->files;
+	batch->debuginfo = debuginfo_open(files->debug != NULL ? files->debug : files->binary, files->shared);
 	if (batch->debuginfo == NULL)
 		return 0;
-	/* batch_close frees debug_image; the analyzer does not follow it there. */
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 	return dwarf_lookup(batch->debuginfo, batch->symbolizer->arena, batch->pcs, batch->n, batch->chains,
 		&batch->dwarf_complete);
 }
@@ -146,10 +134,10 @@ static int batch_names(struct batch *batch)
 		const char *prefer = chain->n == 0 ? "" : chain->lines[chain->n - 1].system_name;
 		batch->names[i] = (struct elfsym){.pc = batch->pcs[i], .prefer = prefer, .name = ""};
 	}
-	if (elfsyms_lookup(batch->image, batch->debug_image, batch->symbolizer->arena, batch->names, batch->n,
-		    &batch->names_from) != 0)
+	if (elfsyms_lookup(batch->files->binary, batch->files->debug, batch->symbolizer->arena, batch->names,
+		    batch->n, &batch->names_from) != 0)
 		return -1;
-	return plt_lookup(batch->image, batch->symbolizer->arena, batch->names, batch->n);
+	return plt_lookup(batch->files->binary, batch->symbolizer->arena, batch->names, batch->n);
 }
 
 /* Puts the two sources together: the linker's name for the physical function, readable names for all. */
@@ -186,7 +174,7 @@ static const char *source_name(const struct batch *batch)
 {
 	for (size_t i = 0; i < batch->n; i++)
 		if (batch->chains[i].n != 0 && batch->debuginfo != NULL)
-			return batch->debug_image != NULL ? "DWARF (separate file)" : "DWARF";
+			return batch->files->debug != NULL ? "DWARF (separate file)" : "DWARF";
 	switch (batch->names_from) {
 	case ELFSYMS_FULL:
 		return "ELF symbols";
@@ -210,22 +198,22 @@ static void batch_give(const struct batch *batch, struct symbolized *out)
 static void judge(const struct batch *batch, const struct symbolized *out, size_t n, bool is_go,
 	struct symbol_quality *quality)
 {
-	struct symbol_quality judged = {.addresses = n};
+	struct symbol_quality judged = {.addresses = n, .trouble = ""};
 	for (size_t i = 0; i < n; i++) {
 		judged.with_function += out[i].n != 0 && out[i].lines[out[i].n - 1].function[0] != '\0';
 		judged.with_line += out[i].n != 0 && out[i].lines[0].line != 0;
 	}
 	judged.source = is_go ? "Go's function table" : source_name(batch);
-	judged.complete =
-		(batch->debuginfo != NULL && batch->dwarf_complete) || (is_go && batch->n_questions == 0);
+	judged.complete = (batch->debuginfo != NULL && batch->dwarf_complete) ||
+			  (is_go && batch->n_questions == 0);
 	*quality = judged;
 }
 
-static int ask_elsewhere(struct batch *batch)
+static int ask_elsewhere(struct batch *batch, enum symbols_extent extent)
 {
 	if (batch->n == 0)
 		return 0;
-	if (batch_dwarf(batch) != 0 || batch_names(batch) != 0)
+	if ((extent == SYMBOLS_ALL && batch_dwarf(batch) != 0) || batch_names(batch) != 0)
 		return -1;
 	for (size_t i = 0; i < batch->n; i++)
 		if (answer_make(batch, i) != 0)
@@ -233,18 +221,33 @@ static int ask_elsewhere(struct batch *batch)
 	return 0;
 }
 
-int symbolizer_image(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs, size_t n,
-	struct symbolized *out, struct symbol_quality *quality)
+int symbolizer_files(struct symbolizer *symbolizer, const struct symbol_files *files,
+	enum symbols_extent extent, const uint64_t *vaddrs, size_t n, struct symbolized *out,
+	struct symbol_quality *quality)
 {
-	struct batch batch = {.symbolizer = symbolizer, .image = image};
+	struct batch batch = {.symbolizer = symbolizer, .files = files};
+	ssize_t by_go = 0;
 	int result = -1;
-	ssize_t by_go = answer_go(symbolizer, image, vaddrs, n, out);
-	if (by_go < 0 || batch_open(&batch, vaddrs, n, out) != 0 || ask_elsewhere(&batch) != 0)
+	for (size_t i = 0; i < n; i++)
+		out[i] = (struct symbolized){0};
+	if (extent == SYMBOLS_ALL)
+		by_go = answer_go(symbolizer, files->binary, vaddrs, n, out);
+	if (by_go < 0 || batch_open(&batch, vaddrs, n, out) != 0 || ask_elsewhere(&batch, extent) != 0)
 		goto out;
 	batch_give(&batch, out);
 	judge(&batch, out, n, by_go > 0, quality);
 	result = 0;
 out:
 	batch_close(&batch);
+	return result;
+}
+
+int symbolizer_image(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs, size_t n,
+	struct symbolized *out, struct symbol_quality *quality)
+{
+	struct symbol_files files;
+	symbol_files_open(image, &files);
+	int result = symbolizer_files(symbolizer, &files, SYMBOLS_ALL, vaddrs, n, out, quality);
+	symbol_files_close(&files);
 	return result;
 }

@@ -20,7 +20,7 @@ typedef Perftools__Profiles__Profile Message;
 struct fixture {
 	struct profile *profile;
 	struct space *space;
-	struct symbolizer *symbolizer;
+	struct isolated *isolated;
 	char path[4096];
 	int fd;
 	Message *message;
@@ -36,9 +36,9 @@ static int setup(void **state)
 		return 1;
 	f->profile = profile_new(PROFILE_CPU);
 	f->space = self_space(f->path);
-	f->symbolizer = symbolizer_new();
+	f->isolated = isolated_new(&isolated_defaults, -1);
 	f->fd = memfd_create("profile", MFD_CLOEXEC);
-	return f->profile == NULL || f->space == NULL || f->symbolizer == NULL || f->fd < 0;
+	return f->profile == NULL || f->space == NULL || f->isolated == NULL || f->fd < 0;
 }
 
 static int teardown(void **state)
@@ -47,7 +47,7 @@ static int teardown(void **state)
 	if (f->message != NULL)
 		perftools__profiles__profile__free_unpacked(f->message, NULL);
 	profile_free(f->profile);
-	symbolizer_free(f->symbolizer);
+	isolated_free(f->isolated);
 	space_free(f->space);
 	close(f->fd);
 	free(f);
@@ -88,7 +88,7 @@ static const Message *written(struct fixture *f)
 {
 	static uint8_t bytes[1 << 22];
 	struct error err;
-	assert_int_equal(profile_symbolize(f->profile, f->space, f->symbolizer), 0);
+	assert_int_equal(profile_symbolize(f->profile, f->space, f->isolated), 0);
 	assert_int_equal(pprof_write(f->profile, &times, f->fd, &err), 0);
 	assert_int_equal(lseek(f->fd, 0, SEEK_SET), 0);
 	gzFile file = gzdopen(dup(f->fd), "rb");
@@ -396,7 +396,7 @@ static void failed_write_has_its_errno(void **state)
 	int ends[2], full = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	fill(f);
 	assert_true(full >= 0);
-	assert_int_equal(profile_symbolize(f->profile, f->space, f->symbolizer), 0);
+	assert_int_equal(profile_symbolize(f->profile, f->space, f->isolated), 0);
 	assert_write_fails(f, full, ENOSPC);
 	close(full);
 	assert_write_fails(f, -1, EBADF);

@@ -362,21 +362,21 @@ static void add_leaf(struct profile *profile, struct frame leaf, int64_t count, 
 
 struct named {
 	struct space *space;
-	struct symbolizer *symbolizer;
+	struct isolated *isolated;
 	char path[4096];
 };
 
 static void named_open(struct named *named)
 {
 	named->space = self_space(named->path);
-	named->symbolizer = symbolizer_new();
+	named->isolated = isolated_new(&isolated_defaults, -1);
 	assert_non_null(named->space);
-	assert_non_null(named->symbolizer);
+	assert_non_null(named->isolated);
 }
 
 static void named_close(struct named *named)
 {
-	symbolizer_free(named->symbolizer);
+	isolated_free(named->isolated);
 	space_free(named->space);
 }
 
@@ -392,7 +392,7 @@ static void top_sums_leaves_by_name(void **state)
 	add_leaf(profile, frame_in(named.space, hot_at + 1, false), 2, 70);
 	add_leaf(profile, frame_in(named.space, JIT_START + 0x42, false), 1, 90);
 	assert_int_equal(profile_add_named(profile, "[cpu between samples]", &no_labels, 0, 110), 0);
-	assert_int_equal(profile_symbolize(profile, named.space, named.symbolizer), 0);
+	assert_int_equal(profile_symbolize(profile, named.space, named.isolated), 0);
 	assert_int_equal(profile_top(profile, top, 8), 4);
 	assert_string_equal(top[0].function, "hot");
 	assert_int_equal(top[0].ns, 130);
@@ -426,7 +426,7 @@ static void modules_count_samples_once(void **state)
 	assert_int_equal(profile_add(profile, &stacks[0], &no_labels, 3, 3), 0);
 	assert_int_equal(profile_add(profile, &stacks[1], &no_labels, 4, 4), 0);
 	add_leaf(profile, frame_in(named.space, JIT_START, false), 50, 50);
-	assert_int_equal(profile_symbolize(profile, named.space, named.symbolizer), 0);
+	assert_int_equal(profile_symbolize(profile, named.space, named.isolated), 0);
 	const struct profile_module *modules = profile_modules(profile, &n);
 	assert_int_equal(n, 2);
 	assert_string_equal(modules[0].path, named.path);
@@ -479,7 +479,8 @@ static void line_without_function_is_left_out(void **state)
 	struct space_source source = {path, open_context, read_nothing};
 	struct space *space = space_new(&source, path);
 	struct symbolizer *symbolizer = symbolizer_new();
-	assert_true(space != NULL && symbolizer != NULL);
+	struct isolated *isolated = isolated_new(&isolated_defaults, -1);
+	assert_true(space != NULL && symbolizer != NULL && isolated != NULL);
 	snprintf(maps, sizeof maps, "00400000-00401000 r-xp %08llx 08:01 77 %s\n", (unsigned long long)page,
 		path);
 	assert_int_equal(space_update(space, maps, strlen(maps)), 1);
@@ -494,10 +495,11 @@ static void line_without_function_is_left_out(void **state)
 	assert_int_equal(found.n, 1);
 	assert_string_equal(found.lines[0].function, "");
 	assert_int_equal(found.lines[0].line, 2);
-	assert_int_equal(profile_symbolize(profile, space, symbolizer), 0);
+	assert_int_equal(profile_symbolize(profile, space, isolated), 0);
 	assert_int_equal(profile->by_location[0].n, 0);
 	assert_int_equal(profile->functions.n, 0);
 	symbolizer_free(symbolizer);
+	isolated_free(isolated);
 	space_free(space);
 	snprintf(command, sizeof command, "rm -r %s", folder);
 	assert_int_equal(system(command), 0);

@@ -1,0 +1,197 @@
+#include "symbols/isolated.h"
+
+#include "symbols/answers.h"
+#include "symbols/sandbox.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char interrupted[] = "not named: interrupted";
+
+enum { ANSWER_BYTES_MAX = 256 * 1024 * 1024, TROUBLE_BYTES = 256 };
+
+/* A binary with 1 GB of DWARF takes 0.7 s of CPU time; disks are slower. Sections may have 1 GB, and be held
+ * twice when they are compressed. */
+const struct isolated_limits isolated_defaults = {
+	.all = {.memory_bytes = UINT64_C(3) << 30, .cpu_seconds = 10},
+	.elf = {.memory_bytes = UINT64_C(1) << 30, .cpu_seconds = 3},
+	.all_wall_ns = INT64_C(30) * 1000000000,
+	.elf_wall_ns = INT64_C(10) * 1000000000,
+	.total_wall_ns = INT64_C(60) * 1000000000,
+};
+
+struct isolated {
+	struct arena *arena;
+	struct isolated_limits limits;
+	int stop_fd;
+	int64_t left_ns; /* of total_wall_ns; negative: of the time for ELF symbols alone */
+	unsigned missing;
+	bool stopped;
+};
+
+/* One question, as the child takes it. */
+struct question {
+	const struct symbol_files *files;
+	enum symbols_extent extent;
+	const uint64_t *vaddrs;
+	size_t n;
+	struct symbolized *out;
+	struct symbol_quality *quality;
+};
+
+struct isolated *isolated_new(const struct isolated_limits *limits, int stop_fd)
+{
+	struct isolated *isolated = calloc(1, sizeof *isolated);
+	if (isolated == NULL || (isolated->arena = arena_new()) == NULL) {
+		free(isolated);
+		return NULL;
+	}
+	isolated->limits = *limits;
+	isolated->left_ns = limits->total_wall_ns;
+	isolated->stop_fd = stop_fd;
+	return isolated;
+}
+
+void isolated_free(struct isolated *isolated)
+{
+	if (isolated == NULL)
+		return;
+	arena_free(isolated->arena);
+	free(isolated);
+}
+
+const char *isolated_weakness(const struct isolated *isolated)
+{
+	return confine_words(isolated->missing);
+}
+
+/* ---- in the child ---- */
+
+/* Nothing is freed: the process ends. */
+static bool answer(void *context, int out)
+{
+	const struct question *question = context;
+	struct symbol_quality quality;
+	size_t len;
+	struct symbolizer *symbolizer = symbolizer_new();
+	if (symbolizer == NULL || symbolizer_files(symbolizer, question->files, question->extent,
+					  question->vaddrs, question->n, question->out, &quality) != 0)
+		return false;
+	uint8_t *bytes = answers_encode(question->out, question->n, &quality, &len);
+	return bytes != NULL && sandbox_write(out, bytes, len);
+}
+
+/* ---- here ---- */
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static struct sandbox_job job_for(struct isolated *isolated, struct question *question, int *fds)
+{
+	const struct isolated_limits *limits = &isolated->limits;
+	bool all = question->extent == SYMBOLS_ALL;
+	int64_t left = all ? isolated->left_ns : isolated->left_ns + limits->total_wall_ns;
+	int64_t wall = all ? limits->all_wall_ns : limits->elf_wall_ns;
+	return (struct sandbox_job){.work = answer,
+		.context = question,
+		.files = fds,
+		.n_files = symbol_files_fds(question->files, fds),
+		.limits = all ? limits->all : limits->elf,
+		.wall_ns = wall < left ? wall : left,
+		.answer_bytes_max = ANSWER_BYTES_MAX,
+		.stop_fd = isolated->stop_fd};
+}
+
+enum attempt { ATTEMPT_GOOD, ATTEMPT_FAILED, ATTEMPT_STOPPED, ATTEMPT_NO_MEMORY };
+
+/* One child. `why` gets the reason of a failure. */
+static enum attempt attempt(struct isolated *isolated, struct question *question, char why[TROUBLE_BYTES])
+{
+	int fds[SYMBOL_FILES_MAX];
+	bool no_memory;
+	struct sandbox_answer got;
+	struct sandbox_job job = job_for(isolated, question, fds);
+	if (job.wall_ns <= 0) {
+		snprintf(why, TROUBLE_BYTES, "the time for all modules is used up");
+		return ATTEMPT_FAILED;
+	}
+	int64_t begin_ns = now_ns();
+	sandbox_run(&job, &got);
+	isolated->left_ns -= now_ns() - begin_ns;
+	isolated->missing |= got.missing;
+	enum attempt outcome = ATTEMPT_FAILED;
+	if (got.end == SANDBOX_STOPPED) {
+		outcome = ATTEMPT_STOPPED;
+	} else if (got.end == SANDBOX_FAILED) {
+		snprintf(why, TROUBLE_BYTES, "%s", got.why);
+	} else if (answers_decode(got.bytes, got.len, isolated->arena, question->out, question->n,
+			   question->quality, &no_memory) == 0) {
+		outcome = ATTEMPT_GOOD;
+	} else {
+		snprintf(why, TROUBLE_BYTES, "its answer made no sense");
+		outcome = no_memory ? ATTEMPT_NO_MEMORY : ATTEMPT_FAILED;
+	}
+	free(got.bytes);
+	return outcome;
+}
+
+static int say_trouble(
+	struct isolated *isolated, struct symbol_quality *quality, const char *what, const char *why)
+{
+	char text[TROUBLE_BYTES + 128];
+	snprintf(text, sizeof text, "%s%s", what, why);
+	quality->trouble = arena_string(isolated->arena, text, strlen(text));
+	return quality->trouble != NULL ? 0 : -1;
+}
+
+static void answer_nothing(struct symbolized *out, size_t n, struct symbol_quality *quality)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = (struct symbolized){NULL, 0};
+	*quality = (struct symbol_quality){.addresses = n, .source = "none", .trouble = ""};
+}
+
+static int look_up(struct isolated *isolated, struct question *question)
+{
+	char why[TROUBLE_BYTES] = "", again[TROUBLE_BYTES] = "";
+	enum attempt first = attempt(isolated, question, why);
+	if (first == ATTEMPT_GOOD)
+		return 0;
+	if (first == ATTEMPT_FAILED) {
+		question->extent = SYMBOLS_ELF;
+		enum attempt second = attempt(isolated, question, again);
+		if (second == ATTEMPT_GOOD)
+			return say_trouble(isolated, question->quality,
+				"ELF symbols alone, because of the process that reads debug information: ",
+				why);
+		first = second;
+	}
+	answer_nothing(question->out, question->n, question->quality);
+	if (first == ATTEMPT_NO_MEMORY)
+		return -1;
+	isolated->stopped = first == ATTEMPT_STOPPED;
+	if (isolated->stopped)
+		return say_trouble(isolated, question->quality, interrupted, "");
+	return say_trouble(
+		isolated, question->quality, "not named, because of the process that reads symbols: ", again);
+}
+
+int isolated_image(struct isolated *isolated, const struct image *image, const uint64_t *vaddrs, size_t n,
+	struct symbolized *out, struct symbol_quality *quality)
+{
+	struct symbol_files files;
+	answer_nothing(out, n, quality);
+	if (isolated->stopped)
+		return say_trouble(isolated, quality, interrupted, "");
+	symbol_files_open(image, &files);
+	struct question question = {&files, SYMBOLS_ALL, vaddrs, n, out, quality};
+	int outcome = look_up(isolated, &question);
+	symbol_files_close(&files);
+	return outcome;
+}
