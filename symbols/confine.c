@@ -204,9 +204,18 @@ static bool filter_system_calls(int out)
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
+/* A fault ends this process, whatever its parent does at one. */
+static void default_faults(void)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGXCPU};
+	for (size_t i = 0; i < sizeof faults / sizeof *faults && !SANITIZED; i++)
+		signal(faults[i], SIG_DFL);
+}
+
 unsigned confine(const int *keep, size_t n, int out, const struct confine_limits *limits)
 {
 	unsigned missing = 0;
+	default_faults();
 	volunteer_for_oom();
 	if (!close_others(keep, n, out))
 		missing |= CONFINE_FILES;
