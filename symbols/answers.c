@@ -13,7 +13,7 @@ struct header {
 	uint32_t magic;
 	uint32_t n_strings, string_bytes; /* each terminated */
 	uint32_t n_lines, n_answers;
-	uint32_t source; /* string */
+	uint32_t source, trouble; /* strings */
 	uint32_t complete;
 };
 
@@ -50,7 +50,7 @@ static uint32_t string_number(struct encoder *encoder, const char *text)
 
 static int encoder_open(struct encoder *encoder, size_t n_lines)
 {
-	size_t strings = 3 * n_lines + 1;
+	size_t strings = 3 * n_lines + 2; /* the source and the trouble, too */
 	encoder->n_slots = SLOTS_MIN;
 	while (encoder->n_slots <= 2 * strings)
 		encoder->n_slots *= 2;
@@ -108,6 +108,7 @@ uint8_t *answers_encode(
 		.n_lines = (uint32_t)n_lines,
 		.n_answers = (uint32_t)n,
 		.source = string_number(&encoder, quality->source),
+		.trouble = string_number(&encoder, quality->trouble),
 		.complete = quality->complete};
 	header.n_strings = encoder.n_strings;
 	header.string_bytes = (uint32_t)encoder.string_bytes;
@@ -141,7 +142,8 @@ static int split(struct decoder *decoder, const uint8_t *bytes, size_t len, size
 	uint64_t counts_bytes = header->n_answers * (uint64_t)sizeof(uint32_t);
 	if (header->magic != MAGIC || header->n_answers != n ||
 		len - sizeof *header != header->string_bytes + lines_bytes + counts_bytes ||
-		header->n_strings > header->string_bytes || header->source >= header->n_strings)
+		header->n_strings > header->string_bytes || header->source >= header->n_strings ||
+		header->trouble >= header->n_strings)
 		return -1;
 	decoder->strings = bytes + sizeof *header;
 	decoder->lines = decoder->strings + header->string_bytes;
@@ -255,7 +257,7 @@ static void give(const struct decoder *decoder, const struct source_line *lines,
 	size_t n = decoder->header.n_answers;
 	*quality = (struct symbol_quality){.addresses = n,
 		.source = decoder->text[decoder->header.source],
-		.trouble = "",
+		.trouble = decoder->text[decoder->header.trouble],
 		.complete = decoder->header.complete != 0};
 	for (size_t i = 0; i < n; i++) {
 		size_t count = count_at(decoder, i);

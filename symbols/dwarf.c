@@ -256,7 +256,7 @@ static int lookup_run(struct lookup *lookup)
 }
 
 int dwarf_lookup(const struct debuginfo *debuginfo, struct arena *arena, const uint64_t *pcs, size_t n,
-	struct dwarf_chain *out, bool *complete)
+	struct dwarf_chain *out, enum dwarf_extent *extent)
 {
 	int result = -1;
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
@@ -279,7 +279,9 @@ int dwarf_lookup(const struct debuginfo *debuginfo, struct arena *arena, const u
 	if (lookup->unit_of != NULL && lookup->width_of != NULL && lookup->grouped != NULL &&
 		lookup->unit_pcs != NULL && lookup->rows != NULL)
 		result = lookup_run(lookup);
-	*complete = !lookup->split && lookup->dies.left != 0 && lookup->line_work != 0;
+	*extent = lookup->split ? DWARF_SPLIT : DWARF_WHOLE;
+	if (lookup->dies.left == 0 || lookup->line_work == 0)
+		*extent = DWARF_LIMITED;
 	diename_cache_clear(&lookup->names);
 	free(lookup->units);
 	free(lookup->unit_of);

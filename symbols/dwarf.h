@@ -18,10 +18,16 @@ struct dwarf_chain {
 	uint32_t line;
 };
 
-/* Fills out[0..n) for pcs[0..n), which are sorted. Everything is owned by `arena`. *complete becomes false when
- * a limit was reached or when information is in files that are not read (split DWARF). Damage makes answers
- * empty; -1 only when memory is out. */
+/* How much of what there is was read. */
+enum dwarf_extent {
+	DWARF_WHOLE,
+	DWARF_SPLIT, /* some is in files that are not read (split DWARF) */
+	DWARF_LIMITED, /* a limit was reached */
+};
+
+/* Fills out[0..n) for pcs[0..n), which are sorted. Everything is owned by `arena`. Damage makes answers empty;
+ * -1 only when memory is out. */
 int dwarf_lookup(const struct debuginfo *debuginfo, struct arena *arena, const uint64_t *pcs, size_t n,
-	struct dwarf_chain *out, bool *complete);
+	struct dwarf_chain *out, enum dwarf_extent *extent);
 
 #endif

@@ -35,7 +35,8 @@ struct batch {
 	struct symbolized *answers;
 	size_t n;
 	struct debuginfo *debuginfo;
-	bool dwarf_complete;
+	enum dwarf_extent dwarf_extent;
+	enum symbols_extent extent;
 	enum elfsyms_source names_from;
 };
 
@@ -68,10 +69,10 @@ static int question_compare(const void *a, const void *b)
 	return (x->pc > y->pc) - (x->pc < y->pc);
 }
 
-/* Go's own table answers for all of its code: what is left (C, by cgo) is asked elsewhere. Returns how many were
- * answered, -1 when memory is out. */
-static ssize_t answer_go(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs, size_t n,
-	struct symbolized *out)
+/* Go's own table answers for all of its code: what is left (C, by cgo) is asked elsewhere. Returns how many
+ * were answered, -1 when memory is out. */
+static ssize_t answer_go(struct symbolizer *symbolizer, const struct image *image, const uint64_t *vaddrs,
+	size_t n, struct symbolized *out)
 {
 	struct gosymbols *go = gosymbols_open(image);
 	ssize_t answered = 0;
@@ -96,8 +97,7 @@ static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n, con
 		return -1;
 	for (size_t i = 0; i < n; i++)
 		if (out[i].n == 0)
-			batch->questions[batch->n_questions++] =
-				(struct question){.pc = vaddrs[i], .index = i};
+			batch->questions[batch->n_questions++] = (struct question){.pc = vaddrs[i], .index = i};
 	qsort(batch->questions, batch->n_questions, sizeof(*batch->questions), question_compare);
 	for (size_t i = 0; i < batch->n_questions; i++)
 		if (i == 0 || batch->questions[i].pc != batch->questions[i - 1].pc)
@@ -124,7 +124,7 @@ static int batch_dwarf(struct batch *batch)
 	if (batch->debuginfo == NULL)
 		return 0;
 	return dwarf_lookup(batch->debuginfo, batch->symbolizer->arena, batch->pcs, batch->n, batch->chains,
-		&batch->dwarf_complete);
+		&batch->dwarf_extent);
 }
 
 static int batch_names(struct batch *batch)
@@ -185,6 +185,24 @@ static const char *source_name(const struct batch *batch)
 	}
 }
 
+/* Only what was meant to be read can be missed. */
+static const char *trouble_of(const struct batch *batch)
+{
+	struct section section;
+	const struct symbol_files *files = batch->files;
+	if (batch->extent != SYMBOLS_ALL || batch->n == 0)
+		return "";
+	if (batch->debuginfo != NULL)
+		return batch->dwarf_extent == DWARF_LIMITED
+			       ? "a limit was reached in its debug information, some of which was not read"
+			       : "";
+	if (image_section(files->debug != NULL ? files->debug : files->binary, ".debug_info", &section))
+		return "its debug information was not read: it is damaged, too large, or compressed in a way "
+		       "not "
+		       "known here";
+	return "";
+}
+
 static void batch_give(const struct batch *batch, struct symbolized *out)
 {
 	for (size_t i = 0, k = 0; i < batch->n_questions; i++) {
@@ -198,22 +216,22 @@ static void batch_give(const struct batch *batch, struct symbolized *out)
 static void judge(const struct batch *batch, const struct symbolized *out, size_t n, bool is_go,
 	struct symbol_quality *quality)
 {
-	struct symbol_quality judged = {.addresses = n, .trouble = ""};
+	struct symbol_quality judged = {.addresses = n, .trouble = trouble_of(batch)};
 	for (size_t i = 0; i < n; i++) {
 		judged.with_function += out[i].n != 0 && out[i].lines[out[i].n - 1].function[0] != '\0';
 		judged.with_line += out[i].n != 0 && out[i].lines[0].line != 0;
 	}
 	judged.source = is_go ? "Go's function table" : source_name(batch);
-	judged.complete = (batch->debuginfo != NULL && batch->dwarf_complete) ||
+	judged.complete = (batch->debuginfo != NULL && batch->dwarf_extent == DWARF_WHOLE) ||
 			  (is_go && batch->n_questions == 0);
 	*quality = judged;
 }
 
-static int ask_elsewhere(struct batch *batch, enum symbols_extent extent)
+static int ask_elsewhere(struct batch *batch)
 {
 	if (batch->n == 0)
 		return 0;
-	if ((extent == SYMBOLS_ALL && batch_dwarf(batch) != 0) || batch_names(batch) != 0)
+	if ((batch->extent == SYMBOLS_ALL && batch_dwarf(batch) != 0) || batch_names(batch) != 0)
 		return -1;
 	for (size_t i = 0; i < batch->n; i++)
 		if (answer_make(batch, i) != 0)
@@ -225,14 +243,14 @@ int symbolizer_files(struct symbolizer *symbolizer, const struct symbol_files *f
 	enum symbols_extent extent, const uint64_t *vaddrs, size_t n, struct symbolized *out,
 	struct symbol_quality *quality)
 {
-	struct batch batch = {.symbolizer = symbolizer, .files = files};
+	struct batch batch = {.symbolizer = symbolizer, .files = files, .extent = extent};
 	ssize_t by_go = 0;
 	int result = -1;
 	for (size_t i = 0; i < n; i++)
 		out[i] = (struct symbolized){0};
 	if (extent == SYMBOLS_ALL)
 		by_go = answer_go(symbolizer, files->binary, vaddrs, n, out);
-	if (by_go < 0 || batch_open(&batch, vaddrs, n, out) != 0 || ask_elsewhere(&batch, extent) != 0)
+	if (by_go < 0 || batch_open(&batch, vaddrs, n, out) != 0 || ask_elsewhere(&batch) != 0)
 		goto out;
 	batch_give(&batch, out);
 	judge(&batch, out, n, by_go > 0, quality);

@@ -350,7 +350,7 @@ static void test_empty_answer(void **state)
 static const struct source_line two_lines[] = {
 	{"inner(int)", "_Z5inneri", "/src/a.c", 12, 10}, {"outer", "outer", "/src/a.c", 20, 18}};
 static const struct symbolized two_answers[] = {{two_lines, 2}, {NULL, 0}, {two_lines + 1, 1}};
-static const struct symbol_quality from_dwarf = {.source = "DWARF", .complete = true};
+static const struct symbol_quality from_dwarf = {.source = "DWARF", .trouble = "not so good", .complete = true};
 
 struct decoded {
 	struct arena *arena;
@@ -393,6 +393,7 @@ static void test_answers_arrive(void **state)
 	assert_int_equal(decoded.quality.with_function, 2);
 	assert_int_equal(decoded.quality.with_line, 2);
 	assert_string_equal(decoded.quality.source, "DWARF");
+	assert_string_equal(decoded.quality.trouble, "not so good");
 	assert_true(decoded.quality.complete);
 	arena_free(decoded.arena);
 	free(bytes);
