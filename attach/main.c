@@ -35,6 +35,7 @@ struct run {
 	struct unwinder *unwinder;
 	struct profile *profile;
 	struct isolated *isolated;
+	int perfmap_fd; /* opened before and, if it was not there yet, after sampling; -1 none */
 	int stop_fd; /* signals that come while names are looked up */
 	struct sampler_progress progress;
 	struct sampler_result result;
@@ -192,7 +193,10 @@ static void look_up_names(struct run *run)
 {
 	run->stop_fd = open_stop();
 	run->isolated = isolated_new(&isolated_defaults, run->stop_fd);
-	if (run->isolated == NULL || profile_symbolize(run->profile, run->space, run->isolated) != 0) {
+	if (run->perfmap_fd < 0)
+		run->perfmap_fd = target_open_perfmap(&run->target);
+	if (run->isolated == NULL ||
+		profile_symbolize(run->profile, run->space, run->isolated, run->perfmap_fd) != 0) {
 		ui_error("memory ran out while names were looked up: the file has addresses in their place");
 		return;
 	}
@@ -277,6 +281,7 @@ static int prepare(struct run *run, struct error *err)
 	if (target_open(options->pid, &run->target, err) != 0 || check_tids(run, err) != 0)
 		return -1;
 	make_room_for_files(&run->target);
+	run->perfmap_fd = target_open_perfmap(&run->target);
 	if (output_expand(options->output, run->target.pid, run->target.name, time(NULL), path, err) != 0 ||
 		output_open(path, &run->output, err) != 0)
 		return -1;
@@ -304,6 +309,8 @@ static void release(struct run *run)
 	isolated_free(run->isolated);
 	if (run->stop_fd >= 0)
 		close(run->stop_fd);
+	if (run->perfmap_fd >= 0)
+		close(run->perfmap_fd);
 	unwinder_free(run->unwinder);
 	space_free(run->space);
 	target_close(&run->target);
@@ -352,7 +359,7 @@ int main(int argc, char **argv)
 		ui_error("not enough memory to start");
 		return EXIT_NOTHING;
 	}
-	run->target.task_fd = run->output.fd = run->stop_fd = -1;
+	run->target.task_fd = run->output.fd = run->stop_fd = run->perfmap_fd = -1;
 	int code = EXIT_FULL;
 	if (options_parse(argc, argv, &run->options, &err) != 0) {
 		ui_error(err.message);

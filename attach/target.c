@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -479,6 +480,55 @@ int target_open_file(const struct target *target, const struct map *map)
 		return fd;
 	snprintf(path, sizeof path, "/proc/%d/root%s", target->live_tid, map->path);
 	return open_same_file(path, map);
+}
+
+/* The PID in the innermost namespace (NSpid in proc_pid_status(5)), and the user. */
+static bool own_ids(const struct target *target, pid_t *pid, uid_t *uid)
+{
+	char path[64], status[4096];
+	snprintf(path, sizeof path, "%d/status", target->live_tid);
+	if (read_small(target->task_fd, path, status, sizeof status) <= 0)
+		return false;
+	const char *tgid = strstr(status, "\nNStgid:"), *user = strstr(status, "\nUid:");
+	unsigned effective;
+	if (tgid == NULL || user == NULL || sscanf(user, "\nUid:\t%*u\t%u", &effective) != 1)
+		return false;
+	const char *end = strchr(tgid + 1, '\n'), *last = end;
+	while (last != NULL && last > tgid && last[-1] != '\t')
+		last--;
+	*uid = effective;
+	return last != NULL && (*pid = (pid_t)strtol(last, NULL, 10)) > 0;
+}
+
+/* Opens a path below `root` as a process that lives there would, but follows no symbolic link. */
+static int open_below(int root, const char *path)
+{
+	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+	return fd >= 0 || errno != ENOSYS ? fd : openat(root, path, (int)how.flags | O_NOFOLLOW);
+}
+
+int target_open_perfmap(const struct target *target)
+{
+	char path[64];
+	pid_t pid;
+	uid_t uid;
+	struct stat st;
+	if (!own_ids(target, &pid, &uid))
+		return -1;
+	snprintf(path, sizeof path, "/proc/%d/root", target->live_tid);
+	int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -1;
+	snprintf(path, sizeof path, "tmp/perf-%d.map", pid);
+	int fd = open_below(root, path);
+	close(root);
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_uid == uid || st.st_uid == 0))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
 }
 
 int target_file_flags(const struct target *target, pid_t tid, int fd, int *flags)

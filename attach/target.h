@@ -85,6 +85,10 @@ char *target_maps(const struct target *target, pid_t tid, size_t *len);
 /* A descriptor of the very file behind `map`: through map_files where we may, else by path, checked by device
  * and inode. -1 if none. */
 int target_open_file(const struct target *target, const struct map *map);
+/* A descriptor of the perf map that the target's runtime may have written (symbols/perfmap.h):
+ * /tmp/perf-PID.map in its own root, by its PID in its own namespace. A regular file of the target's user or of
+ * root; -1 none. */
+int target_open_perfmap(const struct target *target);
 /* The flags of open(2) with which thread `tid` has `fd` open. */
 int target_file_flags(const struct target *target, pid_t tid, int fd, int *flags);
 /* CPU nanoseconds of the process since it started; -1 when it is gone. */

@@ -40,8 +40,10 @@ struct profile_module {
 };
 
 /* Names every location. Called once, after the target was let go. Borrows `space` and `isolated` until
- * profile_free. Returns -1 when memory is out. */
-int profile_symbolize(struct profile *profile, const struct space *space, struct isolated *isolated);
+ * profile_free. `perfmap_fd` (borrowed): the target's perf map, for code that lies in no file; -1 none. Returns
+ * -1 when memory is out. */
+int profile_symbolize(
+	struct profile *profile, const struct space *space, struct isolated *isolated, int perfmap_fd);
 /* After profile_symbolize: the modules, most samples first; owned by the profile. */
 const struct profile_module *profile_modules(const struct profile *profile, size_t *n);
 

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One location that an image can name. */
+/* One location that an image, or the perf map, can name. */
 struct wanted {
-	const struct image *image;
-	uint64_t vaddr;
+	const struct image *image; /* NULL: the perf map */
+	uint64_t vaddr; /* of the process, for the perf map */
 	uint32_t location, mapping;
 };
 
@@ -20,16 +20,19 @@ static int compare_wanted(const void *a, const void *b)
 	return (x->vaddr > y->vaddr) - (x->vaddr < y->vaddr);
 }
 
-static size_t list_wanted(const struct profile *profile, struct wanted *wanted)
+static size_t list_wanted(const struct profile *profile, bool has_perfmap, struct wanted *wanted)
 {
 	size_t n = 0;
 	for (uint32_t i = 0; i < profile->locations.n; i++) {
 		const struct location_key *key = profile_location(profile, i);
 		const struct mapping *mapping = space_mapping(profile->space, key->mapping);
 		uint64_t vaddr;
-		if (key->made_up || mapping == NULL || !mapping_vaddr(mapping, key->address, &vaddr))
+		if (key->made_up || mapping == NULL)
 			continue;
-		wanted[n++] = (struct wanted){mapping->image, vaddr, i, key->mapping};
+		if (mapping_vaddr(mapping, key->address, &vaddr))
+			wanted[n++] = (struct wanted){mapping->image, vaddr, i, key->mapping};
+		else if (has_perfmap && mapping->image == NULL)
+			wanted[n++] = (struct wanted){NULL, key->address, i, key->mapping};
 	}
 	return n;
 }
@@ -70,10 +73,12 @@ static int add_source_line(struct profile *profile, uint32_t location, const str
 	return add_line(profile, location, &key, source->line);
 }
 
-/* The locations wanted[0..n) of one image. module_of: by location, the number of its module + 1. */
-static int name_image(struct profile *profile, struct isolated *isolated, const struct wanted *wanted, size_t n,
-	uint32_t *module_of)
+/* The locations wanted[0..n) of one image, or of the perf map. module_of: by location, the number of its module
+ * + 1. */
+static int name_image(struct profile *profile, struct isolated *isolated, int perfmap_fd,
+	const struct wanted *wanted, size_t n, uint32_t *module_of)
 {
+	const struct image *image = wanted->image;
 	int outcome = -1;
 	uint64_t *vaddrs = calloc(n, sizeof *vaddrs);
 	struct symbolized *found = calloc(n, sizeof *found);
@@ -82,8 +87,12 @@ static int name_image(struct profile *profile, struct isolated *isolated, const 
 		goto out;
 	for (size_t i = 0; i < n; i++)
 		vaddrs[i] = wanted[i].vaddr;
-	*module = (struct profile_module){image_path(wanted->image), image_build_id(wanted->image), 0, {0}};
-	if (isolated_image(isolated, wanted->image, vaddrs, n, found, &module->quality) != 0)
+	*module = (struct profile_module){.path = image != NULL ? image_path(image) : "[JIT code]",
+		.build_id = image != NULL ? image_build_id(image) : ""};
+	int outcome_of_names =
+		image != NULL ? isolated_image(isolated, image, vaddrs, n, found, &module->quality)
+			      : isolated_perfmap(isolated, perfmap_fd, vaddrs, n, found, &module->quality);
+	if (outcome_of_names != 0)
 		goto out;
 	profile->n_modules++;
 	outcome = 0;
@@ -145,7 +154,8 @@ static int compare_modules(const void *a, const void *b)
 	return (x->samples < y->samples) - (x->samples > y->samples);
 }
 
-int profile_symbolize(struct profile *profile, const struct space *space, struct isolated *isolated)
+int profile_symbolize(
+	struct profile *profile, const struct space *space, struct isolated *isolated, int perfmap_fd)
 {
 	int outcome = -1;
 	profile->space = space;
@@ -159,13 +169,13 @@ int profile_symbolize(struct profile *profile, const struct space *space, struct
 		goto out;
 	if (name_made_up(profile) != 0)
 		goto out;
-	size_t n = list_wanted(profile, wanted);
+	size_t n = list_wanted(profile, perfmap_fd >= 0, wanted);
 	if (n > 0)
 		qsort(wanted, n, sizeof *wanted, compare_wanted);
 	for (size_t i = 0, end; i < n; i = end) {
 		for (end = i; end < n && wanted[end].image == wanted[i].image; end++)
 			;
-		if (name_image(profile, isolated, wanted + i, end - i, module_of) != 0)
+		if (name_image(profile, isolated, perfmap_fd, wanted + i, end - i, module_of) != 0)
 			goto out;
 	}
 	if (count_modules(profile, module_of) != 0)

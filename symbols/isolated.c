@@ -1,6 +1,7 @@
 #include "symbols/isolated.h"
 
 #include "symbols/answers.h"
+#include "symbols/perfmap.h"
 #include "symbols/sandbox.h"
 
 #include <stdio.h>
@@ -33,7 +34,8 @@ struct isolated {
 
 /* One question, as the child takes it. */
 struct question {
-	const struct symbol_files *files;
+	const struct symbol_files *files; /* NULL: perfmap_fd */
+	int perfmap_fd;
 	enum symbols_extent extent;
 	const uint64_t *vaddrs;
 	size_t n;
@@ -70,14 +72,43 @@ const char *isolated_weakness(const struct isolated *isolated)
 /* ---- in the child ---- */
 
 /* Nothing is freed: the process ends. */
+static int ask_files(const struct question *question, struct symbol_quality *quality)
+{
+	struct symbolizer *symbolizer = symbolizer_new();
+	if (symbolizer == NULL)
+		return -1;
+	return symbolizer_files(symbolizer, question->files, question->extent, question->vaddrs, question->n,
+		question->out, quality);
+}
+
+static int ask_perfmap(const struct question *question, struct symbol_quality *quality)
+{
+	struct arena *arena = arena_new();
+	struct perfmap_name *names = calloc(question->n + 1, sizeof *names);
+	struct source_line *lines = calloc(question->n + 1, sizeof *lines);
+	if (arena == NULL || names == NULL || lines == NULL)
+		return -1;
+	for (size_t i = 0; i < question->n; i++)
+		names[i].pc = question->vaddrs[i];
+	if (perfmap_lookup(question->perfmap_fd, arena, names, question->n) != 0)
+		return -1;
+	*quality = (struct symbol_quality){
+		.addresses = question->n, .source = "perf map", .trouble = "", .complete = true};
+	for (size_t i = 0; i < question->n; i++) {
+		lines[i] = (struct source_line){
+			.function = names[i].name, .system_name = names[i].name, .file = ""};
+		if (names[i].name[0] != '\0')
+			question->out[i] = (struct symbolized){&lines[i], 1};
+	}
+	return 0;
+}
+
 static bool answer(void *context, int out)
 {
 	const struct question *question = context;
 	struct symbol_quality quality;
 	size_t len;
-	struct symbolizer *symbolizer = symbolizer_new();
-	if (symbolizer == NULL || symbolizer_files(symbolizer, question->files, question->extent,
-					  question->vaddrs, question->n, question->out, &quality) != 0)
+	if ((question->files != NULL ? ask_files(question, &quality) : ask_perfmap(question, &quality)) != 0)
 		return false;
 	uint8_t *bytes = answers_encode(question->out, question->n, &quality, &len);
 	return bytes != NULL && sandbox_write(out, bytes, len);
@@ -92,6 +123,14 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static size_t question_fds(const struct question *question, int *fds)
+{
+	if (question->files != NULL)
+		return symbol_files_fds(question->files, fds);
+	*fds = question->perfmap_fd;
+	return 1;
+}
+
 static struct sandbox_job job_for(struct isolated *isolated, struct question *question, int *fds)
 {
 	const struct isolated_limits *limits = &isolated->limits;
@@ -101,7 +140,7 @@ static struct sandbox_job job_for(struct isolated *isolated, struct question *qu
 	return (struct sandbox_job){.work = answer,
 		.context = question,
 		.files = fds,
-		.n_files = symbol_files_fds(question->files, fds),
+		.n_files = question_fds(question, fds),
 		.limits = all ? limits->all : limits->elf,
 		.wall_ns = wall < left ? wall : left,
 		.answer_bytes_max = ANSWER_BYTES_MAX,
@@ -163,7 +202,9 @@ static int look_up(struct isolated *isolated, struct question *question)
 	enum attempt first = attempt(isolated, question, why);
 	if (first == ATTEMPT_GOOD)
 		return 0;
-	if (first == ATTEMPT_FAILED) {
+	if (first == ATTEMPT_FAILED && question->files == NULL)
+		memcpy(again, why, sizeof again);
+	if (first == ATTEMPT_FAILED && question->files != NULL) {
 		question->extent = SYMBOLS_ELF;
 		enum attempt second = attempt(isolated, question, again);
 		if (second == ATTEMPT_GOOD)
@@ -190,8 +231,18 @@ int isolated_image(struct isolated *isolated, const struct image *image, const u
 	if (isolated->stopped)
 		return say_trouble(isolated, quality, interrupted, "");
 	symbol_files_open(image, &files);
-	struct question question = {&files, SYMBOLS_ALL, vaddrs, n, out, quality};
+	struct question question = {&files, -1, SYMBOLS_ALL, vaddrs, n, out, quality};
 	int outcome = look_up(isolated, &question);
 	symbol_files_close(&files);
 	return outcome;
+}
+
+int isolated_perfmap(struct isolated *isolated, int fd, const uint64_t *addresses, size_t n,
+	struct symbolized *out, struct symbol_quality *quality)
+{
+	answer_nothing(out, n, quality);
+	if (isolated->stopped)
+		return say_trouble(isolated, quality, interrupted, "");
+	struct question question = {NULL, fd, SYMBOLS_ALL, addresses, n, out, quality};
+	return look_up(isolated, &question);
 }

@@ -27,6 +27,11 @@ void isolated_free(struct isolated *isolated);
 int isolated_image(struct isolated *isolated, const struct image *image, const uint64_t *vaddrs, size_t n,
 	struct symbolized *out, struct symbol_quality *quality);
 
+/* The same for addresses of the process in code that it compiled while it ran, by the perf map in `fd`
+ * (borrowed; symbols/perfmap.h). */
+int isolated_perfmap(struct isolated *isolated, int fd, const uint64_t *addresses, size_t n,
+	struct symbolized *out, struct symbol_quality *quality);
+
 /* What could not be taken from the children on this machine, in words; "" when they were confined as intended.
  */
 const char *isolated_weakness(const struct isolated *isolated);

@@ -29,7 +29,7 @@ static void look_at_table(const struct gopclntab *table)
 	size_t budget = RUNS_MAX;
 	for (size_t i = 0; i < table->n_funcs && i < FUNCS_MAX; i++) {
 		struct gofunc func, found;
-		uint32_t offset;
+		uint64_t offset;
 		if (!gopclntab_func(table, i, &func))
 			continue;
 		const char *name = gopclntab_name(table, func.name);

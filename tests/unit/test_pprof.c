@@ -88,7 +88,7 @@ static const Message *written(struct fixture *f)
 {
 	static uint8_t bytes[1 << 22];
 	struct error err;
-	assert_int_equal(profile_symbolize(f->profile, f->space, f->isolated), 0);
+	assert_int_equal(profile_symbolize(f->profile, f->space, f->isolated, -1), 0);
 	assert_int_equal(pprof_write(f->profile, &times, f->fd, &err), 0);
 	assert_int_equal(lseek(f->fd, 0, SEEK_SET), 0);
 	gzFile file = gzdopen(dup(f->fd), "rb");
@@ -396,7 +396,7 @@ static void failed_write_has_its_errno(void **state)
 	int ends[2], full = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	fill(f);
 	assert_true(full >= 0);
-	assert_int_equal(profile_symbolize(f->profile, f->space, f->isolated), 0);
+	assert_int_equal(profile_symbolize(f->profile, f->space, f->isolated, -1), 0);
 	assert_write_fails(f, full, ENOSPC);
 	close(full);
 	assert_write_fails(f, -1, EBADF);

@@ -392,7 +392,7 @@ static void top_sums_leaves_by_name(void **state)
 	add_leaf(profile, frame_in(named.space, hot_at + 1, false), 2, 70);
 	add_leaf(profile, frame_in(named.space, JIT_START + 0x42, false), 1, 90);
 	assert_int_equal(profile_add_named(profile, "[cpu between samples]", &no_labels, 0, 110), 0);
-	assert_int_equal(profile_symbolize(profile, named.space, named.isolated), 0);
+	assert_int_equal(profile_symbolize(profile, named.space, named.isolated, -1), 0);
 	assert_int_equal(profile_top(profile, top, 8), 4);
 	assert_string_equal(top[0].function, "hot");
 	assert_int_equal(top[0].ns, 130);
@@ -426,7 +426,7 @@ static void modules_count_samples_once(void **state)
 	assert_int_equal(profile_add(profile, &stacks[0], &no_labels, 3, 3), 0);
 	assert_int_equal(profile_add(profile, &stacks[1], &no_labels, 4, 4), 0);
 	add_leaf(profile, frame_in(named.space, JIT_START, false), 50, 50);
-	assert_int_equal(profile_symbolize(profile, named.space, named.isolated), 0);
+	assert_int_equal(profile_symbolize(profile, named.space, named.isolated, -1), 0);
 	const struct profile_module *modules = profile_modules(profile, &n);
 	assert_int_equal(n, 2);
 	assert_string_equal(modules[0].path, named.path);
@@ -495,7 +495,7 @@ static void line_without_function_is_left_out(void **state)
 	assert_int_equal(found.n, 1);
 	assert_string_equal(found.lines[0].function, "");
 	assert_int_equal(found.lines[0].line, 2);
-	assert_int_equal(profile_symbolize(profile, space, isolated), 0);
+	assert_int_equal(profile_symbolize(profile, space, isolated, -1), 0);
 	assert_int_equal(profile->by_location[0].n, 0);
 	assert_int_equal(profile->functions.n, 0);
 	symbolizer_free(symbolizer);
