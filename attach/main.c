@@ -132,6 +132,10 @@ static int sample_target(struct run *run, struct error *err)
 	if (run->outcome != 0)
 		return diagnose_refusal(run->target.pid, run->target.name, run->refusal, err);
 	report_make(&run->result, &run->sampling, &run->report);
+	if (run->options.unwinder == UNWINDER_BOTH) {
+		struct unwinder_comparison comparison = unwinder_comparison(run->unwinder);
+		report_add_comparison(&run->report, &comparison);
+	}
 	verify_release(run);
 	return 0;
 }
@@ -289,7 +293,8 @@ static int prepare(struct run *run, struct error *err)
 	run->space = space_new(&source, run->target.exe);
 	run->unwinder = run->space != NULL ? unwinder_new(run->space, options->max_depth) : NULL;
 	run->profile = profile_new(options->kind);
-	if (run->unwinder == NULL || run->profile == NULL)
+	if (run->unwinder == NULL || run->profile == NULL ||
+		unwinder_use(run->unwinder, options->unwinder) != 0)
 		return error_set(err, "not enough memory to start");
 	run->sampling = (struct sampler_options){.kind = options->kind,
 		.duration_ns = options->duration_ns,

@@ -24,6 +24,8 @@ static const char help[] =
 	"                         longer stops are counted (default 1ms)\n"
 	"      --no-realtime      never use real-time priority while threads are stopped\n"
 	"      --max-depth N      frames kept of one stack, from both its ends (default 16384)\n"
+	"      --unwinder KIND    rows (default), libunwind (slow), or both: every stack is walked twice, and\n"
+	"                         the summary says how many differ\n"
 	"  -q, --quiet            only errors on standard error\n"
 	"  -v, --verbose          say what is done, and list the modules and where their names came from\n"
 	"  -h, --help             this text\n"
@@ -175,7 +177,20 @@ static int parse_depth(const char *text, size_t *depth, struct error *err)
 	return 0;
 }
 
-enum { OPTION_TID = 256, OPTION_MAX_DEPTH, OPTION_MAX_OVERHEAD, OPTION_MAX_PAUSE, OPTION_NO_REALTIME };
+static int parse_unwinder(const char *text, enum unwinder_kind *kind, struct error *err)
+{
+	static const char *const names[] = {[UNWINDER_ROWS] = "rows",
+		[UNWINDER_LIBUNWIND] = "libunwind",
+		[UNWINDER_BOTH] = "both"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strcmp(text, names[i]) == 0) {
+			*kind = (enum unwinder_kind)i;
+			return 0;
+		}
+	return error_set(err, "'%s' is not an unwinder: give rows, libunwind or both", text);
+}
+
+enum { OPTION_TID = 256, OPTION_MAX_DEPTH, OPTION_MAX_OVERHEAD, OPTION_MAX_PAUSE, OPTION_NO_REALTIME, OPTION_UNWINDER };
 
 static const struct option long_options[] = {
 	{"pid", required_argument, NULL, 'p'},
@@ -189,6 +204,7 @@ static const struct option long_options[] = {
 	{"max-overhead", required_argument, NULL, OPTION_MAX_OVERHEAD},
 	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
 	{"no-realtime", no_argument, NULL, OPTION_NO_REALTIME},
+	{"unwinder", required_argument, NULL, OPTION_UNWINDER},
 	{"quiet", no_argument, NULL, 'q'},
 	{"no-progress", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
@@ -227,6 +243,8 @@ static int parse_option(int option, struct options *options, struct error *err)
 	case OPTION_NO_REALTIME:
 		options->no_realtime = true;
 		return 0;
+	case OPTION_UNWINDER:
+		return parse_unwinder(optarg, &options->unwinder, err);
 	case 'q':
 		options->quiet = true;
 		return 0;

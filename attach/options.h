@@ -4,6 +4,7 @@
 
 #include "encoder/profile.h"
 #include "unwind/error.h"
+#include "unwind/unwinder.h"
 
 enum command { COMMAND_PROFILE, COMMAND_HELP, COMMAND_VERSION };
 
@@ -19,6 +20,7 @@ struct options {
 	pid_t tids[OPTIONS_MAX_TIDS];
 	size_t n_tids; /* 0: every thread */
 	size_t max_depth;
+	enum unwinder_kind unwinder;
 	double max_overhead; /* share: 0.01 is 1 % */
 	int64_t max_pause_ns;
 	bool no_realtime;

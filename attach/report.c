@@ -141,6 +141,14 @@ void report_make(
 		result->eintr_repaired);
 }
 
+void report_add_comparison(struct report *report, const struct unwinder_comparison *c)
+{
+	report_add(report,
+		"unwinders %" PRIu64 " of %" PRIu64 " walks contradict each other; complete by rows alone %" PRIu64
+		", by libunwind alone %" PRIu64 ", by neither, but ended at different frames %" PRIu64,
+		c->contradict, c->walks, c->rows_only, c->library_only, c->ends);
+}
+
 bool report_is_partial(const struct sampler_result *result)
 {
 	return result->end != END_DURATION || result->threads_refused > 0 || result->out_of_memory;

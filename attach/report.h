@@ -14,6 +14,8 @@ struct report {
 
 void report_make(
 	const struct sampler_result *result, const struct sampler_options *options, struct report *report);
+/* How often the two unwinders differ. */
+void report_add_comparison(struct report *report, const struct unwinder_comparison *comparison);
 /* One more line. */
 void report_add(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* True when the file does not hold what was asked for: ended early, threads that could not be sampled, memory

@@ -255,7 +255,9 @@ static enum row_kind kind_of_cfa(uint64_t number)
 static struct row row_of(const struct program *program)
 {
 	const struct state *s = &program->now;
-	struct row row = {.kind = ROW_EXPRESSION, .is_first = program->first_row};
+	struct row row = {.kind = ROW_EXPRESSION,
+		.is_first = program->first_row,
+		.is_harmful = program->harmful || s->cfa_register >= AMD64_COUNT};
 	if (s->ra.rule == RULE_UNDEFINED) {
 		row.kind = ROW_ROOT;
 		return row;
@@ -268,7 +270,7 @@ static struct row row_of(const struct program *program)
 		      fits(s->cfa_offset, INT32_MAX) && is_simple(&s->rbp) && is_simple(&s->rbx);
 	enum row_kind kind = kind_of_cfa(s->cfa_register);
 	if (!simple || kind == ROW_EXPRESSION) {
-		if (program->harmful || s->cfa_register >= AMD64_COUNT)
+		if (row.is_harmful)
 			row.kind = ROW_NONE;
 		return row;
 	}
@@ -501,6 +503,7 @@ static void run_one(struct program *program, struct bytes *b)
 	case DW_CFA_nop:
 		break;
 	case DW_CFA_set_loc:
+		program->harmful = true; /* encoded as the CIE says, which the evaluator does not learn */
 		advance(program, take_pointer(program->scan, b, program->cie->pointer_encoding));
 		break;
 	case DW_CFA_advance_loc1:
@@ -562,6 +565,23 @@ static bool may_work(const struct scan *scan)
 	return scan->work <= TIMES * (uint64_t)scan->len + SMALL;
 }
 
+/* `b` is behind the FDE's CIE pointer; it is left at the FDE's program. */
+static bool take_fde(const struct scan *scan, const struct cie *cie, struct bytes *b, struct fde *fde)
+{
+	if (!cie->valid)
+		return false;
+	fde->start = take_pointer(scan, b, cie->pointer_encoding);
+	uint64_t length = take_format(b, cie->pointer_encoding & PE_FORMAT);
+	if (cie->has_augmentation)
+		bytes_skip(b, bytes_uleb(b));
+	/* Functions that the linker dropped begin at 0. */
+	if (b->failed || fde->start == 0 || length == 0 || length > UINT32_MAX ||
+		fde->start > UINT64_MAX - length)
+		return false;
+	fde->end = fde->start + length;
+	return true;
+}
+
 static void scan_fde(struct scan *scan, size_t offset, size_t cie_offset, struct bytes b, struct cie *cie)
 {
 	if (cie_offset >= scan->len)
@@ -572,18 +592,19 @@ static void scan_fde(struct scan *scan, size_t offset, size_t cie_offset, struct
 	if (cie->offset != cie_offset)
 		parse_cie(scan, cie_offset, cie);
 	scan->work += cie->size;
-	if (!cie->valid)
-		return;
 	struct fde fde = {.vaddr = scan->vaddr + offset};
-	fde.start = take_pointer(scan, &b, cie->pointer_encoding);
-	uint64_t length = take_format(&b, cie->pointer_encoding & PE_FORMAT);
-	if (cie->has_augmentation)
-		bytes_skip(&b, bytes_uleb(&b));
-	/* Functions that the linker dropped begin at 0. */
-	if (b.failed || fde.start == 0 || length == 0 || length > UINT32_MAX || fde.start > UINT64_MAX - length)
-		return;
-	fde.end = fde.start + length;
-	run_fde(scan, cie, &fde, b);
+	if (take_fde(scan, cie, &b, &fde))
+		run_fde(scan, cie, &fde, b);
+}
+
+/* Is the entry, whose id was read at `id_at`, an FDE? *cie_offset gets where its CIE is said to be. */
+static bool is_fde(const struct scan *scan, uint64_t id, bool wide, size_t id_at, size_t *cie_offset)
+{
+	/* .eh_frame counts back from the field itself, .debug_frame from the section's start. */
+	if (is_cie_id(scan, id, wide) || (!scan->debug && id > id_at))
+		return false;
+	*cie_offset = scan->debug ? (size_t)id : id_at - (size_t)id;
+	return true;
 }
 
 void cfi_scan(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, cfi_sink *sink, void *context)
@@ -599,11 +620,35 @@ void cfi_scan(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, cfi_
 		if (b.left == 0)
 			continue; /* a terminator; crt files leave one in the middle of static programs */
 		uint64_t id = take_id(&scan, &b, wide);
-		if (b.failed || is_cie_id(&scan, id, wide))
-			continue;
-		/* .eh_frame counts back from the field itself, .debug_frame from the section's start. */
-		if (!debug && id > id_at)
-			continue;
-		scan_fde(&scan, offset, debug ? (size_t)id : id_at - (size_t)id, b, &cie);
+		size_t cie_offset;
+		if (!b.failed && is_fde(&scan, id, wide, id_at, &cie_offset))
+			scan_fde(&scan, offset, cie_offset, b, &cie);
 	}
+}
+
+bool cfi_entry_at(
+	const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, uint64_t at, struct cfi_entry *out)
+{
+	struct scan scan = {bytes, len, vaddr, debug, NULL, NULL, 0};
+	struct cie cie;
+	struct fde fde = {.vaddr = at};
+	size_t id_at = 0, next, cie_offset;
+	bool wide;
+	if (at < vaddr || at - vaddr >= len)
+		return false;
+	struct bytes b = entry_at(&scan, (size_t)(at - vaddr), &id_at, &next, &wide);
+	uint64_t id = take_id(&scan, &b, wide);
+	if (b.failed || !is_fde(&scan, id, wide, id_at, &cie_offset) || cie_offset >= len)
+		return false;
+	parse_cie(&scan, cie_offset, &cie);
+	if (!take_fde(&scan, &cie, &b, &fde))
+		return false;
+	*out = (struct cfi_entry){.start = fde.start,
+		.end = fde.end,
+		.code_align = cie.code_align,
+		.data_align = cie.data_align,
+		.is_signal = cie.is_signal,
+		.initial = cie.program,
+		.program = b};
+	return true;
 }

@@ -3,6 +3,7 @@
 #ifndef UNWIND_CFI_H
 #define UNWIND_CFI_H
 
+#include "unwind/bytes.h"
 #include "unwind/rows.h"
 
 /* Called for every row in order of each FDE, the last one a ROW_NONE at the FDE's end. `fde` is borrowed for
@@ -12,5 +13,18 @@ typedef void cfi_sink(void *context, const struct fde *fde, uint64_t start, cons
 /* `vaddr`: the section's link-time address (pc-relative pointers count from it). Damaged entries are left out.
  */
 void cfi_scan(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, cfi_sink *sink, void *context);
+
+/* One FDE with what its CIE says of it: all that its programs need. The programs are borrowed from `bytes`. */
+struct cfi_entry {
+	uint64_t start, end; /* link-time */
+	uint64_t code_align;
+	int64_t data_align;
+	bool is_signal;
+	struct bytes initial, program; /* the CIE's instructions, and the FDE's own */
+};
+
+/* The FDE at link-time address `at` of the same section; false when it is damaged, or there is none. */
+bool cfi_entry_at(
+	const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, uint64_t at, struct cfi_entry *out);
 
 #endif

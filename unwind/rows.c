@@ -11,7 +11,7 @@
 enum {
 	SECTION_MAX = 64 << 20,
 	ROWS_MAX = 4 << 20,
-	FDES_MAX = 1 << 16, /* with expressions; rustc's driver has 413 */
+	FDES_MAX = 1 << 20, /* those with expressions are few: rustc's driver has 413 */
 };
 
 struct rows {
@@ -23,6 +23,8 @@ struct rows {
 	uint8_t *bytes; /* the section; kept only while there are expressions */
 	size_t len;
 	uint64_t vaddr;
+	bool debug;
+	bool index; /* of all FDEs: see rows_compile_fdes */
 	bool full;
 	bool has_go_tls;
 	int32_t go_tls;
@@ -63,6 +65,10 @@ static void add_row(void *context, const struct fde *fde, uint64_t start, const 
 		return;
 	struct row r = *row;
 	r.start = (uint32_t)(start - rows->base);
+	if (rows->index && r.kind != ROW_NONE)
+		r = (struct row){.start = r.start,
+			.kind = r.is_harmful ? ROW_NONE : ROW_EXPRESSION,
+			.is_first = r.is_first};
 	if (r.kind == ROW_EXPRESSION) {
 		if (!remember_fde(rows, fde))
 			r.kind = ROW_NONE;
@@ -117,7 +123,7 @@ static uint64_t base_near(uint64_t vaddr)
 }
 
 /* Takes `bytes` over. */
-static struct rows *compile(uint8_t *bytes, size_t len, uint64_t vaddr, bool debug)
+static struct rows *compile(uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, bool index)
 {
 	struct rows *rows = calloc(1, sizeof *rows);
 	if (rows == NULL) {
@@ -128,6 +134,8 @@ static struct rows *compile(uint8_t *bytes, size_t len, uint64_t vaddr, bool deb
 	rows->bytes = bytes;
 	rows->len = len;
 	rows->vaddr = vaddr;
+	rows->debug = debug;
+	rows->index = index;
 	cfi_scan(bytes, len, vaddr, debug, add_row, rows);
 	sort_and_merge(rows);
 	if (rows->n_fdes == 0) {
@@ -199,13 +207,23 @@ static bool find_eh_frame(const struct image *image, struct section *out)
 	return true;
 }
 
-struct rows *rows_compile(const struct image *image, bool debug)
+static struct rows *compile_section(const struct image *image, bool debug, bool index)
 {
 	struct section section;
 	size_t len = 0;
 	bool found = debug ? image_section(image, ".debug_frame", &section) : find_eh_frame(image, &section);
 	uint8_t *bytes = found ? read_section(image, &section, &len) : NULL;
-	return compile(bytes, bytes != NULL ? len : 0, found && !debug ? section.vaddr : 0, debug);
+	return compile(bytes, bytes != NULL ? len : 0, found && !debug ? section.vaddr : 0, debug, index);
+}
+
+struct rows *rows_compile(const struct image *image, bool debug)
+{
+	return compile_section(image, debug, false);
+}
+
+struct rows *rows_compile_fdes(const struct image *image, bool debug)
+{
+	return compile_section(image, debug, true);
 }
 
 struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug)
@@ -215,7 +233,7 @@ struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, b
 		return NULL;
 	if (len > 0)
 		memcpy(copy, bytes, len);
-	return compile(copy, len, vaddr, debug);
+	return compile(copy, len, vaddr, debug, false);
 }
 
 struct rows *rows_compile_go(const struct image *image)
@@ -288,13 +306,8 @@ bool rows_fde(const struct rows *rows, const struct row *row, struct fde *out)
 	return true;
 }
 
-size_t rows_read(const struct rows *rows, uint64_t vaddr, void *buffer, size_t len)
+bool rows_entry(const struct rows *rows, const struct fde *fde, struct cfi_entry *out)
 {
-	if (rows->bytes == NULL || vaddr < rows->vaddr || vaddr - rows->vaddr >= rows->len)
-		return 0;
-	size_t at = (size_t)(vaddr - rows->vaddr);
-	if (len > rows->len - at)
-		len = rows->len - at;
-	memcpy(buffer, rows->bytes + at, len);
-	return len;
+	return rows->bytes != NULL &&
+	       cfi_entry_at(rows->bytes, rows->len, rows->vaddr, rows->debug, fde->vaddr, out);
 }

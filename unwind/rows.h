@@ -43,6 +43,7 @@ struct row {
 	int16_t rbp, rbx; /* the caller's rbp is at CFA + rbp; 0: it is unchanged; rbx alike */
 	uint8_t kind; /* enum row_kind */
 	uint8_t is_first; /* the first row of its function */
+	uint8_t is_harmful; /* libunwind must not be given what leads here: see cfi.c */
 };
 
 struct rows;
@@ -53,6 +54,9 @@ struct rows;
 struct rows *rows_compile(const struct image *image, bool debug);
 /* Compiles Go's table of functions (unwind/gopclntab.h); empty when the image is no Go program. */
 struct rows *rows_compile_go(const struct image *image);
+/* The same table as an index of FDEs: every row that may be given to libunwind is a ROW_EXPRESSION, all others a
+ * ROW_NONE. */
+struct rows *rows_compile_fdes(const struct image *image, bool debug);
 /* The same as rows_compile() from bytes: a section's contents at link-time address `vaddr`. */
 struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug);
 void rows_free(struct rows *rows);
@@ -71,7 +75,8 @@ struct fde {
 	uint64_t vaddr; /* of the FDE itself */
 };
 bool rows_fde(const struct rows *rows, const struct row *row, struct fde *out);
-/* Copies bytes of the compiled section by link-time address; returns how many. */
-size_t rows_read(const struct rows *rows, uint64_t vaddr, void *buffer, size_t len);
+/* Its programs, borrowed from the rows. */
+struct cfi_entry;
+bool rows_entry(const struct rows *rows, const struct fde *fde, struct cfi_entry *out);
 
 #endif

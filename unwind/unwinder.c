@@ -1,6 +1,7 @@
 #include "unwind/unwinder.h"
 #include "unwind/expression.h"
 #include "unwind/gopclntab.h"
+#include "unwind/library.h"
 #include "unwind/memory.h"
 #include "unwind/rows.h"
 
@@ -31,6 +32,9 @@ struct unwinder {
 	struct expression *expression;
 	struct frame *frames;
 	size_t cap;
+	enum unwinder_kind kind;
+	struct library *library; /* NULL: not wanted yet */
+	struct unwinder_comparison comparison;
 };
 
 /* A walk under way: the registers of the frame that is looked at. */
@@ -103,6 +107,7 @@ void unwinder_free(struct unwinder *unwinder)
 	free(unwinder->by_mapping);
 	free(unwinder->frames);
 	expression_free(unwinder->expression);
+	library_free(unwinder->library);
 	free(unwinder);
 }
 
@@ -385,14 +390,13 @@ static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct row
 
 static bool step_expression(struct walk *walk, const struct place *place)
 {
-	struct expression_step step = {.rows = place->rows,
-		.bias = place->bias,
-		.image = place->module->image,
+	struct expression_step step = {
+		.place = {.rows = place->rows, .bias = place->bias, .image = place->module->image},
 		.snapshot = walk->snapshot,
 		.budget = &walk->words};
 	uint64_t sp = walk->regs.r[AMD64_RSP];
 	bool lacks_rbp = !is_known(walk, AMD64_RBP);
-	if (!rows_fde(place->rows, place->row, &step.fde) ||
+	if (!rows_fde(place->rows, place->row, &step.place.fde) ||
 		!expression_apply(walk->unwinder->expression, &step, &walk->regs) ||
 		walk->regs.r[AMD64_RSP] <= sp) {
 		walk->why = walk->words == 0 ? STOP_BUDGET : lacks_rbp ? STOP_NO_REGISTER : STOP_BAD_FRAME;
@@ -729,7 +733,7 @@ static void shorten(const struct unwinder *unwinder, struct stack *stack)
 	stack->n = keep;
 }
 
-void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out)
+static void walk_rows(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out)
 {
 	struct walk walk = {
 		.unwinder = unwinder, .snapshot = snapshot, .regs = snapshot->regs, .words = WORDS_MAX};
@@ -739,5 +743,57 @@ void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, s
 		.cap = unwinder->cap,
 		.why = walk.why,
 		.guessed = walk.guessed};
+}
+
+/* ---- a second opinion ---- */
+
+int unwinder_use(struct unwinder *unwinder, enum unwinder_kind kind)
+{
+	if (kind != UNWINDER_ROWS && unwinder->library == NULL)
+		unwinder->library = library_new(unwinder->space);
+	if (kind != UNWINDER_ROWS && unwinder->library == NULL)
+		return -1;
+	unwinder->kind = kind;
+	return 0;
+}
+
+struct unwinder_comparison unwinder_comparison(const struct unwinder *unwinder)
+{
+	return unwinder->comparison;
+}
+
+static bool agree_up_to(const struct stack *a, const struct stack *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (a->v[i].pc != b->v[i].pc || a->v[i].is_return != b->v[i].is_return)
+			return false;
+	return true;
+}
+
+static void compare(
+	struct unwinder_comparison *comparison, const struct stack *rows, const struct stack *library)
+{
+	bool complete = rows->why == STOP_ROOT, other = library->why == STOP_ROOT;
+	comparison->walks++;
+	if (!agree_up_to(rows, library, rows->n < library->n ? rows->n : library->n) ||
+		(complete && other && rows->n != library->n))
+		comparison->contradict++;
+	else if (complete != other)
+		*(complete ? &comparison->rows_only : &comparison->library_only) += 1;
+	else if (rows->n != library->n)
+		comparison->ends++;
+}
+
+void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out)
+{
+	struct stack other;
+	if (unwinder->kind != UNWINDER_ROWS)
+		library_walk(unwinder->library, snapshot, &other);
+	if (unwinder->kind == UNWINDER_LIBUNWIND)
+		*out = other;
+	else
+		walk_rows(unwinder, snapshot, out);
+	if (unwinder->kind == UNWINDER_BOTH)
+		compare(&unwinder->comparison, out, &other);
 	shorten(unwinder, out);
 }

@@ -21,6 +21,22 @@ bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset);
  * change of the space since the last call is noticed (space_generation) and no older cache is used. */
 void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out);
 
+/* Who walks: the rows compiled from the unwind tables, libunwind over the same snapshot, or first the one and
+ * then the other (the rows' stack is the one that is given back). */
+enum unwinder_kind { UNWINDER_ROWS, UNWINDER_LIBUNWIND, UNWINDER_BOTH };
+
+/* From the next walk on; UNWINDER_ROWS at first. Returns -1 when memory is out. */
+int unwinder_use(struct unwinder *unwinder, enum unwinder_kind kind);
+
+/* What walking everything twice has shown so far. */
+struct unwinder_comparison {
+	uint64_t walks;
+	/* Not alike: both reached the thread's first frame on other ways, or differ in a frame that both have;
+	 * only the rows' walk reached it; only libunwind's; neither, and they ended at different frames. */
+	uint64_t contradict, rows_only, library_only, ends;
+};
+struct unwinder_comparison unwinder_comparison(const struct unwinder *unwinder);
+
 /* The reason in words for people, without a full stop: "no unwind information". */
 const char *stop_name(enum stop why);
 
