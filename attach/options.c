@@ -179,9 +179,8 @@ static int parse_depth(const char *text, size_t *depth, struct error *err)
 
 static int parse_unwinder(const char *text, enum unwinder_kind *kind, struct error *err)
 {
-	static const char *const names[] = {[UNWINDER_ROWS] = "rows",
-		[UNWINDER_LIBUNWIND] = "libunwind",
-		[UNWINDER_BOTH] = "both"};
+	static const char *const names[] = {
+		[UNWINDER_ROWS] = "rows", [UNWINDER_LIBUNWIND] = "libunwind", [UNWINDER_BOTH] = "both"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(text, names[i]) == 0) {
 			*kind = (enum unwinder_kind)i;
@@ -190,7 +189,14 @@ static int parse_unwinder(const char *text, enum unwinder_kind *kind, struct err
 	return error_set(err, "'%s' is not an unwinder: give rows, libunwind or both", text);
 }
 
-enum { OPTION_TID = 256, OPTION_MAX_DEPTH, OPTION_MAX_OVERHEAD, OPTION_MAX_PAUSE, OPTION_NO_REALTIME, OPTION_UNWINDER };
+enum {
+	OPTION_TID = 256,
+	OPTION_MAX_DEPTH,
+	OPTION_MAX_OVERHEAD,
+	OPTION_MAX_PAUSE,
+	OPTION_NO_REALTIME,
+	OPTION_UNWINDER
+};
 
 static const struct option long_options[] = {
 	{"pid", required_argument, NULL, 'p'},

@@ -144,8 +144,9 @@ void report_make(
 void report_add_comparison(struct report *report, const struct unwinder_comparison *c)
 {
 	report_add(report,
-		"unwinders %" PRIu64 " of %" PRIu64 " walks contradict each other; complete by rows alone %" PRIu64
-		", by libunwind alone %" PRIu64 ", by neither, but ended at different frames %" PRIu64,
+		"unwinders %" PRIu64 " of %" PRIu64
+		" walks contradict each other; complete by rows alone %" PRIu64 ", by libunwind alone %" PRIu64
+		", by neither, but ended at different frames %" PRIu64,
 		c->contradict, c->walks, c->rows_only, c->library_only, c->ends);
 }
 

@@ -7,15 +7,16 @@
 #include <string.h>
 
 enum {
-	STEP_WORDS = 1 << 16, /* for one step; a PLT entry needs about 100, the end of a long function thousands */
+	STEP_WORDS =
+		1 << 16, /* for one step; a PLT entry needs about 100, the end of a long function thousands */
 	PROGRAM_MAX = 1 << 16, /* bytes of one FDE's program, and of one CIE's */
 	HEAD_MAX = 64, /* what stands before each program */
 };
 
-/* libunwind searches a table of {pc, FDE} pairs for us, in target memory: ours has a single pair, and stands with
- * the FDE and its CIE at an address that no program has (the hole in the middle of the x86-64 address space).
- * Both are written anew in one plain form: so .debug_frame can be evaluated, too, which libunwind's search cannot
- * read, and nothing of the target's augmentations reaches it. */
+/* libunwind searches a table of {pc, FDE} pairs for us, in target memory: ours has a single pair, and stands
+ * with the FDE and its CIE at an address that no program has (the hole in the middle of the x86-64 address
+ * space). Both are written anew in one plain form: so .debug_frame can be evaluated, too, which libunwind's
+ * search cannot read, and nothing of the target's augmentations reaches it. */
 static const uint64_t table_address = UINT64_C(0x8000000000000000);
 
 /* Exported, declared nowhere: what perf's unwinder uses, too. */
@@ -162,7 +163,8 @@ static int find_proc_info(
 	unw_dyn_info_t table = {.start_ip = entry.start + place->bias,
 		.end_ip = entry.end + place->bias,
 		.format = UNW_INFO_FORMAT_REMOTE_TABLE,
-		.u.rti = {.segbase = table_address, .table_data = table_address, .table_len = 1 /* in words */}};
+		.u.rti = {
+			.segbase = table_address, .table_data = table_address, .table_len = 1 /* in words */}};
 	int outcome = UNW_OBJ(dwarf_search_unwind_table)(space, ip, &table, info, need_unwind_info, arg);
 	return outcome < 0 ? fail(access) : outcome;
 }
@@ -306,6 +308,21 @@ static enum stop reason(const struct access *access)
 	return access->no_place ? STOP_NO_INFO : STOP_BAD_FRAME;
 }
 
+/* Is it the return from a signal handler, by its augmentation or by its bytes (mov $15, %rax; syscall)?
+ * unw_is_signal_frame() says so only when the step from there has been made. */
+static bool is_signal_frame(struct access *access, uint64_t ip, bool is_return)
+{
+	static const uint8_t code[] = {0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05};
+	struct expression_place place = {0};
+	struct cfi_entry entry;
+	uint8_t there[sizeof code];
+	if (access->walk->find(access->walk->context, ip - is_return, &place))
+		return rows_entry(place.rows, &place.fde, &entry) && entry.is_signal;
+	return place.image != NULL &&
+	       image_read_vaddr(place.image, ip - place.bias, there, sizeof there) == sizeof there &&
+	       memcmp(there, code, sizeof code) == 0;
+}
+
 static void begin_step(struct access *access)
 {
 	access->pc = 0;
@@ -350,10 +367,7 @@ enum stop expression_walk(struct expression *expression, const struct expression
 		unw_word_t ip;
 		if (unw_get_reg(&cursor, UNW_REG_IP, &ip) != 0)
 			return STOP_BAD_FRAME;
-		/* It reads the code at ip: of this pc's module. */
-		access.place = (struct expression_place){0};
-		walk->find(walk->context, ip - is_return, &access.place);
-		bool is_signal = unw_is_signal_frame(&cursor) > 0;
+		bool is_signal = is_signal_frame(&access, ip, is_return);
 		if (!walk->frame(walk->context, ip, is_return && !is_signal))
 			return STOP_ROOT;
 		if (!step_cursor(&access, &cursor, is_signal, &why)) {

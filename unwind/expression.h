@@ -46,7 +46,6 @@ struct expression_walk {
 
 /* Calls walk->frame for each frame from the leaf on, and returns why it ended; STOP_ROOT too when walk->frame
  * ended it. *unread gets the address that could not be read, when that was the reason, else 0. */
-enum stop expression_walk(
-	struct expression *expression, const struct expression_walk *walk, uint64_t *unread);
+enum stop expression_walk(struct expression *expression, const struct expression_walk *walk, uint64_t *unread);
 
 #endif

@@ -104,8 +104,7 @@ static bool make_room(struct library *library)
 	if (library->n < library->cap)
 		return true;
 	size_t cap = 2 * library->cap + 256;
-	struct frame *larger =
-		library->n < FRAMES_MAX ? realloc(library->frames, cap * sizeof *larger) : NULL;
+	struct frame *larger = library->n < FRAMES_MAX ? realloc(library->frames, cap * sizeof *larger) : NULL;
 	if (larger == NULL)
 		return false;
 	library->frames = larger;

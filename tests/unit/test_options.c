@@ -65,15 +65,16 @@ static void every_option_is_taken(void **state)
 	(void)state;
 	struct options options;
 	struct error err;
-	assert_int_equal(
-		PARSE(&options, &err, (char *)"42", (char *)"-F", (char *)"250", (char *)"--event=state",
-			(char *)"--tid", (char *)"7", (char *)"--tid=8", (char *)"-o", (char *)"-",
-			(char *)"-qv", (char *)"--max-depth", (char *)"64", (char *)"--max-overhead",
-			(char *)"0.5%", (char *)"--max-pause=250us", (char *)"--no-realtime"),
+	assert_int_equal(PARSE(&options, &err, (char *)"42", (char *)"-F", (char *)"250",
+				 (char *)"--event=state", (char *)"--tid", (char *)"7", (char *)"--tid=8",
+				 (char *)"-o", (char *)"-", (char *)"-qv", (char *)"--max-depth", (char *)"64",
+				 (char *)"--max-overhead", (char *)"0.5%", (char *)"--max-pause=250us",
+				 (char *)"--no-realtime", (char *)"--unwinder=both"),
 		0);
 	assert_true(options.max_overhead == 0.005);
 	assert_int_equal(options.max_pause_ns, 250000);
 	assert_true(options.no_realtime);
+	assert_int_equal(options.unwinder, UNWINDER_BOTH);
 	assert_int_equal(options.pid, 42);
 	assert_true(options.rate_hz == 250);
 	assert_int_equal(options.kind, PROFILE_STATE);
@@ -108,6 +109,7 @@ static void usage_errors_name_what_is_wrong(void **state)
 	REFUSE("--nope is not an option", (char *)"1", (char *)"--nope");
 	REFUSE("--duration needs an argument", (char *)"1", (char *)"--duration");
 	REFUSE("not a depth", (char *)"1", (char *)"--max-depth=1");
+	REFUSE("not an unwinder", (char *)"1", (char *)"--unwinder=gdb");
 	REFUSE("not a share", (char *)"1", (char *)"--max-overhead=0");
 	REFUSE("not a share", (char *)"1", (char *)"--max-overhead=5x");
 	REFUSE("not a pause", (char *)"1", (char *)"--max-pause=soon");
