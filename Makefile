@@ -30,7 +30,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(PROTOCOL)
 LIBRARY := $(filter-out $(BUILD)/attach/main.o,$(OBJECTS))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-STYLED := $(wildcard $(foreach d,$(ROOMS) tests/unit tests/targets tests/fuzz tests/bench,$d/*.c $d/*.h $d/*.cc))
+STYLED := $(wildcard $(foreach d,$(ROOMS) tests/unit tests/targets tests/fuzz tests/bench tests/truth,$d/*.c $d/*.h $d/*.cc))
 
 # As many jobs as there are CPUs, unless the command line says how many (`make -j3 check`).
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -42,6 +42,8 @@ SUBMAKE = @$(MAKE) --no-print-directory $(PARALLEL)
 all: $(BUILD)/cprof-attach
 
 -include tests/targets/targets.mk
+COMMA := ,
+include tests/truth/truth.mk
 
 # ---- the program ----
 
@@ -188,4 +190,4 @@ help:
 	@sed -n '/^| `make/ { s/^| //; s/ |$$//; s/ | /: /; s/`//g; p }' README.md
 
 .SECONDARY:
--include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/fuzz/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/fuzz/*.d $(BUILD)/tests/truth/*.d)
