@@ -62,32 +62,21 @@ struct cie {
 	struct bytes program;
 };
 
-/* A register's rule. Only rbp, rbx and the return address are followed: from no other register do frames of
- * compiled code, or of the C library's assembler, find their CFA after a call. */
-enum rule { RULE_SAME, RULE_OFFSET, RULE_UNDEFINED, RULE_OTHER };
-
-struct register_rule {
-	enum rule rule;
-	int64_t offset;
-};
-
-struct state {
-	uint64_t cfa_register;
-	int64_t cfa_offset;
-	bool cfa_is_expression;
-	struct register_rule rbp, rbx, ra;
-};
-
 struct program {
 	const struct scan *scan;
 	const struct cie *cie;
-	struct state now, initial, remembered[REMEMBER_MAX];
+	/* Only rbp, rbx and the return address are followed, and rsp where it is moved apart: from no other
+	 * register do frames of compiled code, or of the C library's assembler, find their CFA after a call. */
+	struct cfi_state now, initial, remembered[REMEMBER_MAX];
 	size_t depth;
 	uint64_t pc;
 	bool first_row;
 	bool harmful; /* something that the evaluator of expressions must not be given: see
 			 expression_is_harmless */
 	struct fde fde;
+	struct cfi_state *wanted; /* gets the rules at wanted_pc; NULL: rows are wanted */
+	uint64_t wanted_pc;
+	bool found;
 };
 
 /* ---- pointers and entries ---- */
@@ -231,10 +220,10 @@ static bool fits(int64_t value, int64_t limit)
 }
 
 /* Can a row say where the caller's value of this register is? */
-static bool is_simple(const struct register_rule *r)
+static bool is_simple(const struct cfi_rule *r)
 {
-	return r->rule == RULE_SAME || r->rule == RULE_UNDEFINED ||
-	       (r->rule == RULE_OFFSET && r->offset != 0 && fits(r->offset, INT16_MAX));
+	return r->kind == CFI_SAME || r->kind == CFI_UNDEFINED ||
+	       (r->kind == CFI_AT && r->value != 0 && fits(r->value, INT16_MAX));
 }
 
 static enum row_kind kind_of_cfa(uint64_t number)
@@ -254,11 +243,12 @@ static enum row_kind kind_of_cfa(uint64_t number)
 /* The state as a row. */
 static struct row row_of(const struct program *program)
 {
-	const struct state *s = &program->now;
+	const struct cfi_state *s = &program->now;
 	struct row row = {.kind = ROW_EXPRESSION,
 		.is_first = program->first_row,
-		.is_harmful = program->harmful || s->cfa_register >= AMD64_COUNT};
-	if (s->ra.rule == RULE_UNDEFINED) {
+		.is_harmful = program->harmful || s->cfa_register >= AMD64_COUNT,
+		.is_thrower = s->saves_results};
+	if (s->ra.kind == CFI_UNDEFINED) {
 		row.kind = ROW_ROOT;
 		return row;
 	}
@@ -266,8 +256,9 @@ static struct row row_of(const struct program *program)
 		row.kind = ROW_SIGNAL;
 		return row;
 	}
-	bool simple = !s->cfa_is_expression && s->ra.rule == RULE_OFFSET && s->ra.offset == -8 &&
-		      fits(s->cfa_offset, INT32_MAX) && is_simple(&s->rbp) && is_simple(&s->rbx);
+	bool simple = !s->cfa_is_expression && s->ra.kind == CFI_AT && s->ra.value == -8 &&
+		      s->rsp.kind == CFI_SAME && fits(s->cfa_offset, INT32_MAX) && is_simple(&s->rbp) &&
+		      is_simple(&s->rbx);
 	enum row_kind kind = kind_of_cfa(s->cfa_register);
 	if (!simple || kind == ROW_EXPRESSION) {
 		if (row.is_harmful)
@@ -276,34 +267,44 @@ static struct row row_of(const struct program *program)
 	}
 	row.kind = (uint8_t)kind;
 	row.cfa = (int32_t)s->cfa_offset;
-	row.rbp = s->rbp.rule == RULE_OFFSET ? (int16_t)s->rbp.offset : 0;
-	row.rbx = s->rbx.rule == RULE_OFFSET ? (int16_t)s->rbx.offset : 0;
+	row.rbp = s->rbp.kind == CFI_AT ? (int16_t)s->rbp.value : 0;
+	row.rbx = s->rbx.kind == CFI_AT ? (int16_t)s->rbx.value : 0;
 	return row;
 }
 
-static void emit(struct program *program)
+/* The state so far holds from program->pc up to `end`. */
+static void emit(struct program *program, uint64_t end)
 {
+	if (program->wanted != NULL) {
+		if (program->pc <= program->wanted_pc && program->wanted_pc < end) {
+			*program->wanted = program->now;
+			program->found = true;
+		}
+		return;
+	}
 	struct row row = row_of(program);
 	program->scan->sink(program->scan->context, &program->fde, program->pc, &row);
 	program->first_row = false;
 }
 
-/* A new location: the state so far holds up to it. */
+/* A new location. */
 static void advance(struct program *program, uint64_t pc)
 {
 	if (pc <= program->pc)
 		return;
-	emit(program);
+	emit(program, pc);
 	program->pc = pc;
 }
 
-static struct register_rule *rule_of(struct state *state, uint64_t number)
+static struct cfi_rule *rule_of(struct cfi_state *state, uint64_t number)
 {
 	switch (number) {
 	case AMD64_RBP:
 		return &state->rbp;
 	case AMD64_RBX:
 		return &state->rbx;
+	case AMD64_RSP:
+		return &state->rsp;
 	case AMD64_RIP:
 		return &state->ra;
 	default:
@@ -311,18 +312,20 @@ static struct register_rule *rule_of(struct state *state, uint64_t number)
 	}
 }
 
-static void set_rule(struct program *program, uint64_t number, enum rule rule, int64_t offset)
+static void set_rule(struct program *program, uint64_t number, enum cfi_rule_kind kind, int64_t value)
 {
-	struct register_rule *r = rule_of(&program->now, number);
+	struct cfi_rule *r = rule_of(&program->now, number);
 	if (number > AMD64_RIP + 16) /* beyond the vector registers */
 		program->harmful = true;
+	if (number == AMD64_RAX && kind == CFI_AT)
+		program->now.saves_results = true;
 	if (r != NULL)
-		*r = (struct register_rule){rule, offset};
+		*r = (struct cfi_rule){kind, value};
 }
 
 static void restore_rule(struct program *program, uint64_t number)
 {
-	struct register_rule *r = rule_of(&program->now, number), *initial = rule_of(&program->initial, number);
+	struct cfi_rule *r = rule_of(&program->now, number), *initial = rule_of(&program->initial, number);
 	if (r != NULL)
 		*r = *initial;
 }
@@ -417,28 +420,28 @@ static void skip_expression(struct program *program, struct bytes *b, int depth)
 /* Rules of registers and of the CFA. */
 static void run_rule(struct program *program, struct bytes *b, uint8_t op)
 {
-	uint64_t number;
+	uint64_t number, other;
 	switch (op) {
 	case DW_CFA_offset_extended:
 		number = bytes_uleb(b);
-		set_rule(program, number, RULE_OFFSET, scaled(program, bytes_uleb(b)));
+		set_rule(program, number, CFI_AT, scaled(program, bytes_uleb(b)));
 		break;
 	case DW_CFA_offset_extended_sf:
 		number = bytes_uleb(b);
-		set_rule(program, number, RULE_OFFSET, scaled(program, (uint64_t)bytes_sleb(b)));
+		set_rule(program, number, CFI_AT, scaled(program, (uint64_t)bytes_sleb(b)));
 		break;
 	case DW_CFA_GNU_negative_offset_extended:
 		number = bytes_uleb(b);
-		set_rule(program, number, RULE_OFFSET, scaled(program, 0 - bytes_uleb(b)));
+		set_rule(program, number, CFI_AT, scaled(program, 0 - bytes_uleb(b)));
 		break;
 	case DW_CFA_restore_extended:
 		restore_rule(program, bytes_uleb(b));
 		break;
 	case DW_CFA_undefined:
-		set_rule(program, bytes_uleb(b), RULE_UNDEFINED, 0);
+		set_rule(program, bytes_uleb(b), CFI_UNDEFINED, 0);
 		break;
 	case DW_CFA_same_value:
-		set_rule(program, bytes_uleb(b), RULE_SAME, 0);
+		set_rule(program, bytes_uleb(b), CFI_SAME, 0);
 		break;
 	case DW_CFA_def_cfa:
 		number = bytes_uleb(b);
@@ -462,22 +465,26 @@ static void run_rule(struct program *program, struct bytes *b, uint8_t op)
 		program->now.cfa_is_expression = true;
 		break;
 	case DW_CFA_register:
+		number = bytes_uleb(b);
+		other = bytes_uleb(b);
+		program->harmful |= other >= AMD64_COUNT;
+		set_rule(program, number, other < AMD64_COUNT ? CFI_REGISTER : CFI_OTHER, (int64_t)other);
+		break;
 	case DW_CFA_val_offset:
 		number = bytes_uleb(b);
-		if (bytes_uleb(b) >= AMD64_COUNT && op == DW_CFA_register)
-			program->harmful = true;
-		set_rule(program, number, RULE_OTHER, 0);
+		bytes_uleb(b);
+		set_rule(program, number, CFI_OTHER, 0);
 		break;
 	case DW_CFA_val_offset_sf:
 		number = bytes_uleb(b);
 		bytes_sleb(b);
-		set_rule(program, number, RULE_OTHER, 0);
+		set_rule(program, number, CFI_OTHER, 0);
 		break;
 	case DW_CFA_expression:
 	case DW_CFA_val_expression:
 		number = bytes_uleb(b);
 		skip_expression(program, b, 1); /* the CFA */
-		set_rule(program, number, RULE_OTHER, 0);
+		set_rule(program, number, CFI_OTHER, 0);
 		break;
 	default: /* unknown: its operands' length is unknown, too */
 		b->failed = true;
@@ -493,7 +500,7 @@ static void run_one(struct program *program, struct bytes *b)
 		advance(program, program->pc + low * align);
 		return;
 	case DW_CFA_offset:
-		set_rule(program, low, RULE_OFFSET, scaled(program, bytes_uleb(b)));
+		set_rule(program, low, CFI_AT, scaled(program, bytes_uleb(b)));
 		return;
 	case DW_CFA_restore:
 		restore_rule(program, low);
@@ -551,7 +558,7 @@ static void run_fde(const struct scan *scan, const struct cie *cie, const struct
 	/* Behind an unknown or damaged instruction nothing is known, and a wrong row is worse than none. */
 	sound = sound && run(&program, body);
 	if (program.pc < fde->end && sound)
-		emit(&program);
+		emit(&program, fde->end);
 	else if (program.pc < fde->end)
 		scan->sink(scan->context, fde, program.pc, &none);
 	scan->sink(scan->context, fde, fde->end, &none);
@@ -650,5 +657,31 @@ bool cfi_entry_at(
 		.is_signal = cie.is_signal,
 		.initial = cie.program,
 		.program = b};
+	return true;
+}
+
+bool cfi_state_at(const struct cfi_entry *entry, uint64_t pc, struct cfi_state *out)
+{
+	/* Pointers in the program would need the section: DW_CFA_set_loc, which no compiler writes, makes
+	 * cfi_scan call the entry harmful. */
+	struct scan scan = {entry->program.p, entry->program.left, 0, false, NULL, NULL, 0};
+	struct cie cie = {.code_align = entry->code_align, .data_align = entry->data_align};
+	struct cfi_state state;
+	struct program program = {.scan = &scan,
+		.cie = &cie,
+		.fde = {.start = entry->start, .end = entry->end},
+		.wanted = &state,
+		.wanted_pc = pc};
+	program.pc = entry->start;
+	bool sound = run(&program, entry->initial);
+	program.initial = program.now;
+	program.pc = entry->start;
+	program.found = false;
+	sound = sound && run(&program, entry->program);
+	if (sound && program.pc < entry->end)
+		emit(&program, entry->end);
+	if (!program.found)
+		return false;
+	*out = state;
 	return true;
 }

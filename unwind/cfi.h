@@ -27,4 +27,30 @@ struct cfi_entry {
 bool cfi_entry_at(
 	const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, uint64_t at, struct cfi_entry *out);
 
+/* Where the caller's value of a register is, as seen from one pc. */
+enum cfi_rule_kind {
+	CFI_SAME,
+	CFI_AT, /* in memory at CFA + value */
+	CFI_REGISTER, /* in the register of that number */
+	CFI_UNDEFINED,
+	CFI_OTHER, /* a DWARF expression, or an offset to the CFA itself */
+};
+
+struct cfi_rule {
+	enum cfi_rule_kind kind;
+	int64_t value;
+};
+
+/* The rules that a walk follows. */
+struct cfi_state {
+	uint64_t cfa_register;
+	int64_t cfa_offset;
+	bool cfa_is_expression;
+	bool saves_results; /* rax and rdx are saved: only functions that throw do (__builtin_eh_return) */
+	struct cfi_rule rbx, rbp, rsp, ra;
+};
+
+/* The rules at link-time address `pc` of the entry; false when its programs do not get there. */
+bool cfi_state_at(const struct cfi_entry *entry, uint64_t pc, struct cfi_state *out);
+
 #endif

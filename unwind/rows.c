@@ -93,7 +93,8 @@ static int compare_rows(const void *a, const void *b)
 
 static bool same_rule(const struct row *a, const struct row *b)
 {
-	return a->kind == b->kind && a->cfa == b->cfa && a->rbp == b->rbp && a->rbx == b->rbx;
+	return a->kind == b->kind && a->cfa == b->cfa && a->rbp == b->rbp && a->rbx == b->rbx &&
+	       a->is_thrower == b->is_thrower;
 }
 
 static void sort_and_merge(struct rows *rows)

@@ -44,6 +44,7 @@ struct row {
 	uint8_t kind; /* enum row_kind */
 	uint8_t is_first; /* the first row of its function */
 	uint8_t is_harmful; /* libunwind must not be given what leads here: see cfi.c */
+	uint8_t is_thrower; /* of a function that throws: it may overwrite what it saved (cfi.h) */
 };
 
 struct rows;

@@ -1,4 +1,5 @@
 #include "unwind/unwinder.h"
+#include "unwind/cfi.h"
 #include "unwind/expression.h"
 #include "unwind/gopclntab.h"
 #include "unwind/library.h"
@@ -369,9 +370,39 @@ static bool restore_reg(struct walk *walk, enum amd64_reg reg, uint64_t cfa, int
 	return true;
 }
 
-/* The caller's frame begins at `cfa`, which must lie above this one's. */
-static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct row *row)
+/* A function that throws puts the registers of the frame that catches over those that it saved, and leaves by its
+ * last rows, where the CFA comes from a scratch register. In between, behind its last call, what it saved is no
+ * longer its caller's (libgcc: uw_install_context_1; facts of __builtin_eh_return in gcc's internals). */
+static bool is_throwing(struct walk *walk, const struct place *place)
 {
+	enum { LONGEST = 512, CALL = 5 };
+	uint8_t code[LONGEST];
+	const struct row *row = place->row;
+	if (!row->is_thrower || row->kind == ROW_EXPRESSION)
+		return false;
+	uint64_t end = place->vaddr;
+	const struct row *next = row;
+	while (next != NULL && next->kind != ROW_EXPRESSION && next->is_thrower && end - place->vaddr < LONGEST)
+		next = rows_find(place->rows, ++end);
+	if (next == NULL || next->kind != ROW_EXPRESSION)
+		return false;
+	uint64_t begin = place->vaddr + walk->is_return;
+	size_t len = image_read_vaddr(place->module->image, begin, code, (size_t)(end - begin));
+	for (size_t i = 0; i + CALL <= len; i++) {
+		int32_t distance;
+		memcpy(&distance, code + i + 1, sizeof distance);
+		uint64_t callee = begin + i + CALL + (uint64_t)(int64_t)distance;
+		const struct row *called = code[i] == 0xe8 ? rows_find(place->rows, callee) : NULL;
+		if (called != NULL && rows_function_start(place->rows, called) == callee)
+			return false; /* another call follows */
+	}
+	return true;
+}
+
+/* The caller's frame begins at `cfa`, which must lie above this one's. */
+static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct place *place)
+{
+	const struct row *row = place->row;
 	uint64_t ra, cfa = walk->regs.r[from] + (uint64_t)(int64_t)row->cfa;
 	if (cfa <= walk->regs.r[AMD64_RSP] || cfa % 8 != 0) {
 		walk->why = STOP_BAD_FRAME;
@@ -382,10 +413,62 @@ static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct row
 		return false;
 	/* Other registers are not followed. */
 	walk->regs.known &= 1u << AMD64_RIP | 1u << AMD64_RSP | 1u << AMD64_RBP | 1u << AMD64_RBX;
+	if (row->is_thrower && is_throwing(walk, place))
+		walk->regs.known &= ~(1u << AMD64_RBP | 1u << AMD64_RBX);
 	set_reg(walk, AMD64_RIP, ra);
 	set_reg(walk, AMD64_RSP, cfa);
 	walk->is_return = true;
 	return true;
+}
+
+/* Rules that need no expression, from any register: code that is about to leave its stack frame for another one
+ * (longjmp, the last instructions of a throw), or finds it by a scratch register. What it says of the callers is
+ * already where it goes. */
+static bool value_by_rule(
+	const struct walk *walk, const struct cfi_rule *rule, uint64_t cfa, enum amd64_reg same, uint64_t *value)
+{
+	enum amd64_reg from = rule->kind == CFI_REGISTER ? (enum amd64_reg)rule->value : same;
+	if (rule->kind == CFI_AT)
+		return memory_word(walk->snapshot, cfa + (uint64_t)rule->value, value);
+	if ((rule->kind != CFI_SAME && rule->kind != CFI_REGISTER) || !is_known(walk, from))
+		return false;
+	*value = walk->regs.r[from];
+	return true;
+}
+
+static bool step_by_rules(struct walk *walk, const struct cfi_state *rules)
+{
+	uint64_t cfa = walk->regs.r[rules->cfa_register] + (uint64_t)rules->cfa_offset, sp = cfa, value;
+	struct regs caller = {.known = 1u << AMD64_RIP | 1u << AMD64_RSP};
+	bool apart = rules->rsp.kind == CFI_REGISTER;
+	if (!value_by_rule(walk, &rules->ra, cfa, AMD64_RIP, &caller.r[AMD64_RIP]) ||
+		(apart && !value_by_rule(walk, &rules->rsp, cfa, AMD64_RSP, &sp)))
+		return false;
+	/* What is popped already lies in a register: then nothing of the stack is left to pass. */
+	bool is_popped = rules->ra.kind == CFI_REGISTER && walk->n == 1;
+	if (sp < walk->regs.r[AMD64_RSP] || (sp == walk->regs.r[AMD64_RSP] && !is_popped))
+		return false;
+	caller.r[AMD64_RSP] = sp;
+	if (value_by_rule(walk, &rules->rbp, cfa, AMD64_RBP, &value)) {
+		caller.r[AMD64_RBP] = value;
+		caller.known |= 1u << AMD64_RBP;
+	}
+	if (value_by_rule(walk, &rules->rbx, cfa, AMD64_RBX, &value)) {
+		caller.r[AMD64_RBX] = value;
+		caller.known |= 1u << AMD64_RBX;
+	}
+	walk->regs = caller;
+	walk->is_return = true;
+	return true;
+}
+
+/* Can the walk follow these rules itself? */
+static bool is_plain(const struct walk *walk, const struct cfi_state *rules)
+{
+	bool has_ra = rules->ra.kind == CFI_AT || rules->ra.kind == CFI_REGISTER;
+	return has_ra && !rules->cfa_is_expression && rules->cfa_register < AMD64_COUNT &&
+	       is_known(walk, (enum amd64_reg)rules->cfa_register) && rules->rbp.kind != CFI_OTHER &&
+	       rules->rbx.kind != CFI_OTHER && (rules->rsp.kind == CFI_SAME || rules->rsp.kind == CFI_REGISTER);
 }
 
 static bool step_expression(struct walk *walk, const struct place *place)
@@ -394,10 +477,17 @@ static bool step_expression(struct walk *walk, const struct place *place)
 		.place = {.rows = place->rows, .bias = place->bias, .image = place->module->image},
 		.snapshot = walk->snapshot,
 		.budget = &walk->words};
+	struct cfi_entry entry;
+	struct cfi_state rules;
 	uint64_t sp = walk->regs.r[AMD64_RSP];
 	bool lacks_rbp = !is_known(walk, AMD64_RBP);
-	if (!rows_fde(place->rows, place->row, &step.place.fde) ||
-		!expression_apply(walk->unwinder->expression, &step, &walk->regs) ||
+	walk->why = STOP_BAD_FRAME;
+	if (!rows_fde(place->rows, place->row, &step.place.fde))
+		return false;
+	if (rows_entry(place->rows, &step.place.fde, &entry) && cfi_state_at(&entry, place->vaddr, &rules) &&
+		is_plain(walk, &rules))
+		return step_by_rules(walk, &rules);
+	if (!expression_apply(walk->unwinder->expression, &step, &walk->regs) ||
 		walk->regs.r[AMD64_RSP] <= sp) {
 		walk->why = walk->words == 0 ? STOP_BUDGET : lacks_rbp ? STOP_NO_REGISTER : STOP_BAD_FRAME;
 		return false;
@@ -621,17 +711,17 @@ static bool step(struct walk *walk, const struct place *place)
 		return is_sigreturn(walk, place) ? step_signal(walk) : guess_caller(walk);
 	switch ((enum row_kind)row->kind) {
 	case ROW_RSP:
-		return step_to_cfa(walk, AMD64_RSP, row);
+		return step_to_cfa(walk, AMD64_RSP, place);
 	case ROW_RBP:
 		if (!is_known(walk, AMD64_RBP) && !recover_rbp(walk, place))
 			return false;
-		return step_to_cfa(walk, AMD64_RBP, row);
+		return step_to_cfa(walk, AMD64_RBP, place);
 	case ROW_RBX:
 		if (!is_known(walk, AMD64_RBX)) {
 			walk->why = STOP_NO_REGISTER;
 			return false;
 		}
-		return step_to_cfa(walk, AMD64_RBX, row);
+		return step_to_cfa(walk, AMD64_RBX, place);
 	case ROW_SWITCH:
 		if (!is_known(walk, AMD64_RBP)) {
 			walk->why = STOP_NO_REGISTER;
