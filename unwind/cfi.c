@@ -256,7 +256,7 @@ static struct row row_of(const struct program *program)
 		row.kind = ROW_SIGNAL;
 		return row;
 	}
-	bool simple = !s->cfa_is_expression && s->ra.kind == CFI_AT && s->ra.value == -8 &&
+	bool simple = !s->cfa_is_expression && !s->cfa_is_stored && s->ra.kind == CFI_AT && s->ra.value == -8 &&
 		      s->rsp.kind == CFI_SAME && fits(s->cfa_offset, INT32_MAX) && is_simple(&s->rbp) &&
 		      is_simple(&s->rbx);
 	enum row_kind kind = kind_of_cfa(s->cfa_register);
@@ -320,7 +320,7 @@ static void set_rule(struct program *program, uint64_t number, enum cfi_rule_kin
 	if (number == AMD64_RAX && kind == CFI_AT)
 		program->now.saves_results = true;
 	if (r != NULL)
-		*r = (struct cfi_rule){kind, value};
+		*r = (struct cfi_rule){kind, value, 0};
 }
 
 static void restore_rule(struct program *program, uint64_t number)
@@ -340,7 +340,7 @@ static void define_cfa(struct program *program, uint64_t number, int64_t offset)
 {
 	program->now.cfa_register = number;
 	program->now.cfa_offset = offset;
-	program->now.cfa_is_expression = false;
+	program->now.cfa_is_expression = program->now.cfa_is_stored = false;
 }
 
 static void remember(struct program *program, struct bytes *b)
@@ -407,14 +407,50 @@ static bool expression_is_harmless(struct bytes b, int depth)
 	return !b.failed && depth > 0;
 }
 
-/* `depth`: the values on the expression's stack when it begins. */
-static void skip_expression(struct program *program, struct bytes *b, int depth)
+/* Takes an expression. `depth`: the values on its stack when it begins. */
+static struct bytes take_expression(struct program *program, struct bytes *b, int depth)
 {
 	uint64_t len = bytes_uleb(b);
 	struct bytes block = {b->p, len <= b->left ? (size_t)len : 0, false};
 	bytes_skip(b, len);
 	if (!expression_is_harmless(block, depth))
 		program->harmful = true;
+	return block;
+}
+
+/* Is it nothing but a register plus an offset? Then `b` is left behind it. */
+static bool is_based(struct bytes *b, uint64_t *base, int64_t *offset)
+{
+	enum { DW_OP_breg0 = 0x70 };
+	*base = (uint64_t)bytes_u8(b) - DW_OP_breg0;
+	*offset = bytes_sleb(b);
+	return !b->failed && *base < AMD64_COUNT;
+}
+
+static void define_cfa_by(struct program *program, struct bytes expression)
+{
+	enum { DW_OP_deref = 0x06 };
+	struct cfi_state *now = &program->now;
+	uint64_t base;
+	int64_t offset;
+	now->cfa_is_stored = is_based(&expression, &base, &offset) && bytes_u8(&expression) == DW_OP_deref &&
+			     expression.left == 0;
+	now->cfa_is_expression = !now->cfa_is_stored;
+	if (now->cfa_is_stored) {
+		now->cfa_register = base;
+		now->cfa_offset = offset;
+	}
+}
+
+static void set_rule_by(struct program *program, uint64_t number, struct bytes expression)
+{
+	uint64_t base;
+	int64_t offset;
+	bool based = is_based(&expression, &base, &offset) && expression.left == 0;
+	struct cfi_rule *r = rule_of(&program->now, number);
+	set_rule(program, number, CFI_OTHER, 0);
+	if (r != NULL && based)
+		*r = (struct cfi_rule){CFI_AT_REGISTER, offset, base};
 }
 
 /* Rules of registers and of the CFA. */
@@ -453,6 +489,7 @@ static void run_rule(struct program *program, struct bytes *b, uint8_t op)
 		break;
 	case DW_CFA_def_cfa_register:
 		program->now.cfa_register = bytes_uleb(b);
+		program->harmful |= program->now.cfa_is_stored; /* DWARF 5, 6.4.2.2: only after a register */
 		break;
 	case DW_CFA_def_cfa_offset:
 		program->now.cfa_offset = (int64_t)bytes_uleb(b);
@@ -461,8 +498,7 @@ static void run_rule(struct program *program, struct bytes *b, uint8_t op)
 		program->now.cfa_offset = scaled(program, (uint64_t)bytes_sleb(b));
 		break;
 	case DW_CFA_def_cfa_expression:
-		skip_expression(program, b, 0);
-		program->now.cfa_is_expression = true;
+		define_cfa_by(program, take_expression(program, b, 0));
 		break;
 	case DW_CFA_register:
 		number = bytes_uleb(b);
@@ -481,9 +517,12 @@ static void run_rule(struct program *program, struct bytes *b, uint8_t op)
 		set_rule(program, number, CFI_OTHER, 0);
 		break;
 	case DW_CFA_expression:
+		number = bytes_uleb(b);
+		set_rule_by(program, number, take_expression(program, b, 1)); /* 1: the CFA */
+		break;
 	case DW_CFA_val_expression:
 		number = bytes_uleb(b);
-		skip_expression(program, b, 1); /* the CFA */
+		take_expression(program, b, 1);
 		set_rule(program, number, CFI_OTHER, 0);
 		break;
 	default: /* unknown: its operands' length is unknown, too */

@@ -32,6 +32,7 @@ enum cfi_rule_kind {
 	CFI_SAME,
 	CFI_AT, /* in memory at CFA + value */
 	CFI_REGISTER, /* in the register of that number */
+	CFI_AT_REGISTER, /* in memory at that of register `base` + value: of functions that realign their stack */
 	CFI_UNDEFINED,
 	CFI_OTHER, /* a DWARF expression, or an offset to the CFA itself */
 };
@@ -39,13 +40,15 @@ enum cfi_rule_kind {
 struct cfi_rule {
 	enum cfi_rule_kind kind;
 	int64_t value;
+	uint64_t base;
 };
 
 /* The rules that a walk follows. */
 struct cfi_state {
 	uint64_t cfa_register;
 	int64_t cfa_offset;
-	bool cfa_is_expression;
+	bool cfa_is_stored; /* the CFA is the word at that register + offset */
+	bool cfa_is_expression; /* any other */
 	bool saves_results; /* rax and rdx are saved: only functions that throw do (__builtin_eh_return) */
 	struct cfi_rule rbx, rbp, rsp, ra;
 };

@@ -88,6 +88,7 @@ enum stop {
 	STOP_COPY_END, /* the stack goes on beyond the bytes that were copied */
 	STOP_BAD_FRAME, /* unwind information that leads nowhere: no progress, unreadable address */
 	STOP_NO_REGISTER, /* a register is needed that could not be read without stopping the thread */
+	STOP_THROWN, /* an exception is putting other registers and return addresses over those of the stack */
 	STOP_BUDGET, /* the walk's budget of frames or memory accesses ran out */
 	STOP_KINDS
 };

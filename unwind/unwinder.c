@@ -71,6 +71,7 @@ const char *stop_name(enum stop why)
 		[STOP_COPY_END] = "stack deeper than the copy",
 		[STOP_BAD_FRAME] = "unwind information leads nowhere",
 		[STOP_NO_REGISTER] = "a register of a sleeping thread is unknown",
+		[STOP_THROWN] = "an exception is unwinding it",
 		[STOP_BUDGET] = "too many frames",
 	};
 	return (unsigned)why < STOP_KINDS ? names[why] : "unknown";
@@ -370,33 +371,63 @@ static bool restore_reg(struct walk *walk, enum amd64_reg reg, uint64_t cfa, int
 	return true;
 }
 
-/* A function that throws puts the registers of the frame that catches over those that it saved, and leaves by its
- * last rows, where the CFA comes from a scratch register. In between, behind its last call, what it saved is no
- * longer its caller's (libgcc: uw_install_context_1; facts of __builtin_eh_return in gcc's internals). */
-static bool is_throwing(struct walk *walk, const struct place *place)
+/* Does the function at link-time address `vaddr` do nothing? (endbr64, nop, ret: _Unwind_DebugHook, where debuggers
+ * put a breakpoint.) */
+static bool does_nothing(const struct image *image, uint64_t vaddr)
+{
+	static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+	uint8_t code[8] = {0};
+	image_read_vaddr(image, vaddr, code, sizeof code);
+	size_t at = memcmp(code, endbr64, sizeof endbr64) == 0 ? sizeof endbr64 : 0;
+	at += code[at] == 0x90;
+	return code[at] == 0xc3;
+}
+
+/* Is there a direct call in [begin, end) of code with information? Another instruction's operand may look like one,
+ * but hardly goes to where a function begins. */
+static bool has_call(const struct place *place, uint64_t begin, uint64_t end)
 {
 	enum { LONGEST = 512, CALL = 5 };
+	const struct image *image = place->module->image;
 	uint8_t code[LONGEST];
-	const struct row *row = place->row;
-	if (!row->is_thrower || row->kind == ROW_EXPRESSION)
-		return false;
-	uint64_t end = place->vaddr;
-	const struct row *next = row;
-	while (next != NULL && next->kind != ROW_EXPRESSION && next->is_thrower && end - place->vaddr < LONGEST)
-		next = rows_find(place->rows, ++end);
-	if (next == NULL || next->kind != ROW_EXPRESSION)
-		return false;
-	uint64_t begin = place->vaddr + walk->is_return;
-	size_t len = image_read_vaddr(place->module->image, begin, code, (size_t)(end - begin));
+	size_t len = image_read_vaddr(image, begin, code, end - begin < LONGEST ? (size_t)(end - begin) : LONGEST);
 	for (size_t i = 0; i + CALL <= len; i++) {
 		int32_t distance;
 		memcpy(&distance, code + i + 1, sizeof distance);
 		uint64_t callee = begin + i + CALL + (uint64_t)(int64_t)distance;
 		const struct row *called = code[i] == 0xe8 ? rows_find(place->rows, callee) : NULL;
-		if (called != NULL && rows_function_start(place->rows, called) == callee)
-			return false; /* another call follows */
+		if (called != NULL && rows_function_start(place->rows, called) == callee &&
+			!does_nothing(image, callee))
+			return true;
 	}
-	return true;
+	return false;
+}
+
+/* A function that throws leaves by its last rows, where the CFA comes from a scratch register: from there its
+ * "caller" is the landing pad that it jumps to, whose address is exact. */
+static bool is_leaving(const struct place *place)
+{
+	const struct row *before = rows_find(place->rows, place->vaddr - 1);
+	return place->row->is_thrower && place->row->kind == ROW_RSP && before != NULL &&
+	       before->kind == ROW_EXPRESSION;
+}
+
+/* Before, behind its last call, it puts the registers of the frame that catches over those that it saved, and that
+ * frame's return address over its own: what it saved is no longer its caller's, and nothing says any more who that
+ * was (uw_install_context_1 in libgcc's unwind.inc; __builtin_eh_return in gcc's manual). */
+static bool is_throwing(const struct walk *walk, const struct place *place)
+{
+	enum { FAR = 512 };
+	const struct row *next = place->row;
+	uint64_t end = place->vaddr;
+	if (!next->is_thrower || next->kind == ROW_RSP)
+		return false;
+	while (next != NULL && next->kind != ROW_EXPRESSION && next->is_thrower && end - place->vaddr < FAR)
+		next = rows_find(place->rows, ++end);
+	if (next == NULL || next->kind != ROW_EXPRESSION)
+		return false;
+	/* Called from it is the very function that does this, or one that only returns. */
+	return !has_call(place, place->vaddr + walk->is_return, end);
 }
 
 /* The caller's frame begins at `cfa`, which must lie above this one's. */
@@ -404,6 +435,10 @@ static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct pla
 {
 	const struct row *row = place->row;
 	uint64_t ra, cfa = walk->regs.r[from] + (uint64_t)(int64_t)row->cfa;
+	if (is_throwing(walk, place)) {
+		walk->why = STOP_THROWN;
+		return false;
+	}
 	if (cfa <= walk->regs.r[AMD64_RSP] || cfa % 8 != 0) {
 		walk->why = STOP_BAD_FRAME;
 		return false;
@@ -413,11 +448,9 @@ static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct pla
 		return false;
 	/* Other registers are not followed. */
 	walk->regs.known &= 1u << AMD64_RIP | 1u << AMD64_RSP | 1u << AMD64_RBP | 1u << AMD64_RBX;
-	if (row->is_thrower && is_throwing(walk, place))
-		walk->regs.known &= ~(1u << AMD64_RBP | 1u << AMD64_RBX);
 	set_reg(walk, AMD64_RIP, ra);
 	set_reg(walk, AMD64_RSP, cfa);
-	walk->is_return = true;
+	walk->is_return = !is_leaving(place);
 	return true;
 }
 
@@ -430,6 +463,15 @@ static bool value_by_rule(
 	enum amd64_reg from = rule->kind == CFI_REGISTER ? (enum amd64_reg)rule->value : same;
 	if (rule->kind == CFI_AT)
 		return memory_word(walk->snapshot, cfa + (uint64_t)rule->value, value);
+	if (rule->kind == CFI_AT_REGISTER && is_known(walk, (enum amd64_reg)rule->base)) {
+		uint64_t at = walk->regs.r[rule->base] + (uint64_t)rule->value;
+		/* An epilogue that has popped the base register has popped this one, too, and no compiler says
+		 * so: then the base is another frame's. */
+		if (at < cfa)
+			return memory_word(walk->snapshot, at, value);
+		*value = walk->regs.r[same];
+		return is_known(walk, same);
+	}
 	if ((rule->kind != CFI_SAME && rule->kind != CFI_REGISTER) || !is_known(walk, from))
 		return false;
 	*value = walk->regs.r[from];
@@ -438,9 +480,13 @@ static bool value_by_rule(
 
 static bool step_by_rules(struct walk *walk, const struct cfi_state *rules)
 {
-	uint64_t cfa = walk->regs.r[rules->cfa_register] + (uint64_t)rules->cfa_offset, sp = cfa, value;
+
+	uint64_t cfa = walk->regs.r[rules->cfa_register] + (uint64_t)rules->cfa_offset, sp, value;
 	struct regs caller = {.known = 1u << AMD64_RIP | 1u << AMD64_RSP};
 	bool apart = rules->rsp.kind == CFI_REGISTER;
+	if (rules->cfa_is_stored && !memory_word(walk->snapshot, cfa, &cfa))
+		return false;
+	sp = cfa;
 	if (!value_by_rule(walk, &rules->ra, cfa, AMD64_RIP, &caller.r[AMD64_RIP]) ||
 		(apart && !value_by_rule(walk, &rules->rsp, cfa, AMD64_RSP, &sp)))
 		return false;
@@ -458,7 +504,7 @@ static bool step_by_rules(struct walk *walk, const struct cfi_state *rules)
 		caller.known |= 1u << AMD64_RBX;
 	}
 	walk->regs = caller;
-	walk->is_return = true;
+	walk->is_return = !rules->saves_results; /* else a landing pad: see is_leaving */
 	return true;
 }
 

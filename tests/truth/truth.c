@@ -32,19 +32,23 @@ enum {
 	MAPS_MAX = 1 << 16,
 	RED_ZONE = 128,
 	DEPTH_MAX = 1000,
-	WINDOW = 64, /* instructions within which a jump to another frame restores its registers */
-	PENDING_MAX = 64,
+	WINDOW = 768, /* instructions within which a jump to another frame restores its registers */
+	PENDING_MAX = 1024,
 	SHOWN_MAX = 20,
 };
 
 struct shadow {
 	uint64_t slot, pc; /* `pc` is a caller's while rsp is at or below `slot` */
 	bool is_return;
+	bool changed; /* the program has put another address there: of a landing pad, or one to return to */
 };
 
 /* How the answers compare. */
 struct score {
 	size_t stops, exact, guessed; /* `guessed` are exact */
+	/* The unwinder said that an exception was overwriting the stack, and soon the program was in another
+	 * frame: there was no stack to be found. */
+	size_t torn;
 	size_t lies; /* wrong, yet neither marked as guessed nor as incomplete */
 	size_t wrong_guesses; /* wrong and complete, but marked as guessed */
 };
@@ -218,7 +222,7 @@ static void push(struct observed *o, uint64_t slot, uint64_t pc, bool is_return)
 {
 	if (o->depth == SHADOW_MAX)
 		die("truth: the program calls too deep");
-	o->shadow[o->depth++] = (struct shadow){slot, pc, is_return};
+	o->shadow[o->depth++] = (struct shadow){slot, pc, is_return, false};
 }
 
 static bool is_prefix(uint8_t byte)
@@ -251,8 +255,10 @@ static void refresh(struct observed *o)
 	for (size_t i = 0; i < o->depth; i++) {
 		struct shadow *s = &o->shadow[i];
 		uint64_t word;
-		if (s->is_return && read_target(o, s->slot, &word, sizeof word) == sizeof word)
-			s->pc = word;
+		if (!s->is_return || read_target(o, s->slot, &word, sizeof word) != sizeof word || word == s->pc)
+			continue;
+		s->pc = word;
+		s->changed = true;
 	}
 }
 
@@ -290,7 +296,7 @@ static bool is_true(const struct observed *o, const struct stack *stack, uint64_
 		return false;
 	for (size_t i = 0; i < o->depth; i++) {
 		const struct shadow *s = &o->shadow[o->depth - 1 - i];
-		if (stack->v[i + 1].pc != s->pc || stack->v[i + 1].is_return != s->is_return)
+		if (stack->v[i + 1].pc != s->pc || (!s->changed && stack->v[i + 1].is_return != s->is_return))
 			return false;
 	}
 	return true;
@@ -347,10 +353,14 @@ static void settle_jump(struct observed *o)
 {
 	refresh(o);
 	push(o, o->regs.rsp, o->regs.rip, true); /* who will have been called by the jumping function */
+	o->shadow[o->depth - 1].changed = true;
 	for (size_t i = o->n_pending; i-- > 0;) {
-		if (!is_true(o, &o->pending[i].stack, o->pending[i].pc))
+		if (is_true(o, &o->pending[i].stack, o->pending[i].pc))
+			count(o, &o->pending[i], true);
+		else if (o->pending[i].stack.why == STOP_THROWN)
+			(o->pending[i].is_asleep ? &o->asleep : &o->awake)->torn++;
+		else
 			continue;
-		count(o, &o->pending[i], true);
 		drop_pending(o, i);
 	}
 	o->depth--;
@@ -480,7 +490,7 @@ static void observe(struct observed *o, size_t stops, uint32_t every, uint32_t s
 {
 	uint32_t wait = 1 + next_random(&seed) % every;
 	int signal_number = 0;
-	while (o->awake.stops + o->n_pending < stops) {
+	while (o->awake.stops + o->awake.torn + o->n_pending < stops) {
 		signal_number = step(o, signal_number);
 		settle_old(o, false);
 		bool called = is_syscall(o);
@@ -505,8 +515,8 @@ static void observe(struct observed *o, size_t stops, uint32_t every, uint32_t s
 
 static void print_score(const char *name, const struct score *score)
 {
-	printf("%s compared %zu exact %zu guessed %zu lies %zu wrong_guesses %zu\n", name, score->stops, score->exact,
-		score->guessed, score->lies, score->wrong_guesses);
+	printf("%s compared %zu exact %zu guessed %zu torn %zu lies %zu wrong_guesses %zu\n", name, score->stops,
+		score->exact, score->guessed, score->torn, score->lies, score->wrong_guesses);
 }
 
 static enum unwinder_kind kind_of(const char *name)
