@@ -268,6 +268,43 @@ static bool guess_leaf(struct walk *walk)
 	return true;
 }
 
+/* A stub of the procedure linkage table without information, as lld writes it, by its bytes (psABI AMD64, 5.2): a
+ * jump; or a push and a jump to the table's first entry, which pushes again and jumps. How many words lie on top of
+ * the return address; -1: it is no such stub. */
+static int words_of_stub(const struct place *place)
+{
+	enum { BEFORE = 6, AFTER = 9 };
+	uint8_t code[BEFORE + AFTER];
+	if (place->module == NULL || image_read_vaddr(place->module->image, place->vaddr - BEFORE, code,
+					     sizeof code) != sizeof code)
+		return -1;
+	const uint8_t *at = code + BEFORE;
+	bool push_before = at[-6] == 0xff && at[-5] == 0x35;
+	if (at[0] == 0xe9 && at[-5] == 0x68)
+		return 1;
+	if (at[0] == 0xff && at[1] == 0x35 && at[6] == 0xff && at[7] == 0x25)
+		return 1;
+	if (at[0] == 0xff && at[1] == 0x25)
+		return push_before ? 2 : 0;
+	return at[0] == 0x68 && at[5] == 0xe9 ? 0 : -1;
+}
+
+/* False when the pc is not in a stub. */
+static bool step_stub(struct walk *walk, const struct place *place)
+{
+	uint64_t ra;
+	int words = walk->is_return ? -1 : words_of_stub(place);
+	if (words < 0)
+		return false;
+	uint64_t slot = walk->regs.r[AMD64_RSP] + 8 * (uint64_t)words;
+	if (!memory_word(walk->snapshot, slot, &ra) || !follows_call(walk->unwinder, ra))
+		return false;
+	set_reg(walk, AMD64_RIP, ra);
+	set_reg(walk, AMD64_RSP, slot + 8);
+	walk->is_return = true;
+	return true;
+}
+
 /* Code that keeps a frame pointer (JIT code, Go): the caller's rbp and return address are where rbp points. */
 static bool guess_frame_pointer(struct walk *walk)
 {
@@ -753,8 +790,10 @@ static bool step(struct walk *walk, const struct place *place)
 		walk->why = STOP_ROOT;
 		return false;
 	}
+	if (row == NULL && is_sigreturn(walk, place))
+		return step_signal(walk);
 	if (row == NULL)
-		return is_sigreturn(walk, place) ? step_signal(walk) : guess_caller(walk);
+		return step_stub(walk, place) || guess_caller(walk);
 	switch ((enum row_kind)row->kind) {
 	case ROW_RSP:
 		return step_to_cfa(walk, AMD64_RSP, place);
