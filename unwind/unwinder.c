@@ -376,6 +376,17 @@ static bool is_sigreturn(const struct walk *walk, const struct place *place)
 	       memcmp(there, code, sizeof code) == 0;
 }
 
+/* The arguments of clone and clone3 are still there: the new stack's pointer, which is rsp, and CLONE_VM among the
+ * flags; or a structure of one of the sizes that there have been (linux/sched.h). */
+static bool has_cloned(const struct walk *walk)
+{
+	enum { FLAG_VM = 0x100, SIZE_1 = 64, SIZE_2 = 80, SIZE_3 = 88 };
+	const uint64_t *r = walk->regs.r;
+	bool has_size = r[AMD64_RSI] == SIZE_1 || r[AMD64_RSI] == SIZE_2 || r[AMD64_RSI] == SIZE_3;
+	return (r[AMD64_RSI] == r[AMD64_RSP] && (r[AMD64_RDI] & FLAG_VM) != 0) ||
+	       (has_size && space_map(walk->unwinder->space, r[AMD64_RDI]) != NULL);
+}
+
 /* A thread that has just been created stands behind the system call that made it, with 0 as its result, and has
  * no caller; C libraries end the unwind information before that call (glibc's clone3.S: "in the child the
  * unwind info will be wrong"). */
@@ -383,7 +394,7 @@ static bool is_newborn(const struct walk *walk, const struct place *place)
 {
 	static const uint8_t code[] = {0x0f, 0x05};
 	uint8_t there[sizeof code];
-	return walk->n == 1 && walk->regs.known == REGS_ALL && walk->regs.r[AMD64_RAX] == 0 &&
+	return walk->n == 1 && walk->regs.known == REGS_ALL && walk->regs.r[AMD64_RAX] == 0 && has_cloned(walk) &&
 	       place->module != NULL &&
 	       image_read_vaddr(place->module->image, place->vaddr - sizeof code, there, sizeof there) ==
 		       sizeof there &&
