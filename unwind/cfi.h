@@ -32,7 +32,8 @@ enum cfi_rule_kind {
 	CFI_SAME,
 	CFI_AT, /* in memory at CFA + value */
 	CFI_REGISTER, /* in the register of that number */
-	CFI_AT_REGISTER, /* in memory at that of register `base` + value: of functions that realign their stack */
+	CFI_AT_REGISTER, /* in memory at that of register `base` + value: of functions that realign their stack
+			  */
 	CFI_UNDEFINED,
 	CFI_OTHER, /* a DWARF expression, or an offset to the CFA itself */
 };

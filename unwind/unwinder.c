@@ -268,15 +268,15 @@ static bool guess_leaf(struct walk *walk)
 	return true;
 }
 
-/* A stub of the procedure linkage table without information, as lld writes it, by its bytes (psABI AMD64, 5.2): a
- * jump; or a push and a jump to the table's first entry, which pushes again and jumps. How many words lie on top of
- * the return address; -1: it is no such stub. */
+/* A stub of the procedure linkage table without information, as lld writes it, by its bytes (psABI AMD64, 5.2):
+ * a jump; or a push and a jump to the table's first entry, which pushes again and jumps. How many words lie on
+ * top of the return address; -1: it is no such stub. */
 static int words_of_stub(const struct place *place)
 {
 	enum { BEFORE = 6, AFTER = 9 };
 	uint8_t code[BEFORE + AFTER];
-	if (place->module == NULL || image_read_vaddr(place->module->image, place->vaddr - BEFORE, code,
-					     sizeof code) != sizeof code)
+	if (place->module == NULL ||
+		image_read_vaddr(place->module->image, place->vaddr - BEFORE, code, sizeof code) != sizeof code)
 		return -1;
 	const uint8_t *at = code + BEFORE;
 	bool push_before = at[-6] == 0xff && at[-5] == 0x35;
@@ -376,8 +376,8 @@ static bool is_sigreturn(const struct walk *walk, const struct place *place)
 	       memcmp(there, code, sizeof code) == 0;
 }
 
-/* The arguments of clone and clone3 are still there: the new stack's pointer, which is rsp, and CLONE_VM among the
- * flags; or a structure of one of the sizes that there have been (linux/sched.h). */
+/* The arguments of clone and clone3 are still there: the new stack's pointer, which is rsp, and CLONE_VM among
+ * the flags; or a structure of one of the sizes that there have been (linux/sched.h). */
 static bool has_cloned(const struct walk *walk)
 {
 	enum { FLAG_VM = 0x100, SIZE_1 = 64, SIZE_2 = 80, SIZE_3 = 88 };
@@ -394,8 +394,8 @@ static bool is_newborn(const struct walk *walk, const struct place *place)
 {
 	static const uint8_t code[] = {0x0f, 0x05};
 	uint8_t there[sizeof code];
-	return walk->n == 1 && walk->regs.known == REGS_ALL && walk->regs.r[AMD64_RAX] == 0 && has_cloned(walk) &&
-	       place->module != NULL &&
+	return walk->n == 1 && walk->regs.known == REGS_ALL && walk->regs.r[AMD64_RAX] == 0 &&
+	       has_cloned(walk) && place->module != NULL &&
 	       image_read_vaddr(place->module->image, place->vaddr - sizeof code, there, sizeof there) ==
 		       sizeof there &&
 	       memcmp(there, code, sizeof code) == 0;
@@ -419,8 +419,8 @@ static bool restore_reg(struct walk *walk, enum amd64_reg reg, uint64_t cfa, int
 	return true;
 }
 
-/* Does the function at link-time address `vaddr` do nothing? (endbr64, nop, ret: _Unwind_DebugHook, where debuggers
- * put a breakpoint.) */
+/* Does the function at link-time address `vaddr` do nothing? (endbr64, nop, ret: _Unwind_DebugHook, where
+ * debuggers put a breakpoint.) */
 static bool does_nothing(const struct image *image, uint64_t vaddr)
 {
 	static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
@@ -431,14 +431,15 @@ static bool does_nothing(const struct image *image, uint64_t vaddr)
 	return code[at] == 0xc3;
 }
 
-/* Is there a direct call in [begin, end) of code with information? Another instruction's operand may look like one,
- * but hardly goes to where a function begins. */
+/* Is there a direct call in [begin, end) of code with information? Another instruction's operand may look like
+ * one, but hardly goes to where a function begins. */
 static bool has_call(const struct place *place, uint64_t begin, uint64_t end)
 {
 	enum { LONGEST = 512, CALL = 5 };
 	const struct image *image = place->module->image;
 	uint8_t code[LONGEST];
-	size_t len = image_read_vaddr(image, begin, code, end - begin < LONGEST ? (size_t)(end - begin) : LONGEST);
+	size_t len =
+		image_read_vaddr(image, begin, code, end - begin < LONGEST ? (size_t)(end - begin) : LONGEST);
 	for (size_t i = 0; i + CALL <= len; i++) {
 		int32_t distance;
 		memcpy(&distance, code + i + 1, sizeof distance);
@@ -460,9 +461,9 @@ static bool is_leaving(const struct place *place)
 	       before->kind == ROW_EXPRESSION;
 }
 
-/* Before, behind its last call, it puts the registers of the frame that catches over those that it saved, and that
- * frame's return address over its own: what it saved is no longer its caller's, and nothing says any more who that
- * was (uw_install_context_1 in libgcc's unwind.inc; __builtin_eh_return in gcc's manual). */
+/* Before, behind its last call, it puts the registers of the frame that catches over those that it saved, and
+ * that frame's return address over its own: what it saved is no longer its caller's, and nothing says any more
+ * who that was (uw_install_context_1 in libgcc's unwind.inc; __builtin_eh_return in gcc's manual). */
 static bool is_throwing(const struct walk *walk, const struct place *place)
 {
 	enum { FAR = 512 };
@@ -503,10 +504,10 @@ static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct pla
 }
 
 /* Rules that need no expression, from any register: code that is about to leave its stack frame for another one
- * (longjmp, the last instructions of a throw), or finds it by a scratch register. What it says of the callers is
- * already where it goes. */
-static bool value_by_rule(
-	const struct walk *walk, const struct cfi_rule *rule, uint64_t cfa, enum amd64_reg same, uint64_t *value)
+ * (longjmp, the last instructions of a throw), or finds it by a scratch register. What it says of the callers
+ * is already where it goes. */
+static bool value_by_rule(const struct walk *walk, const struct cfi_rule *rule, uint64_t cfa,
+	enum amd64_reg same, uint64_t *value)
 {
 	enum amd64_reg from = rule->kind == CFI_REGISTER ? (enum amd64_reg)rule->value : same;
 	if (rule->kind == CFI_AT)

@@ -1,5 +1,5 @@
-/* A program to be stepped through: in each turn it does what its arguments name ("all" without any), for ever. Built in
- * every way that changes unwind information. write(-1) tells where to begin comparing. */
+/* A program to be stepped through: in each turn it does what its arguments name ("all" without any), for ever.
+ * Built in every way that changes unwind information. write(-1) tells where to begin comparing. */
 #include <alloca.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -84,7 +84,8 @@ APART static int formatted(int n)
 APART static int bound(int n)
 {
 	char s[32] = "8 9";
-	return atoi(s) + (int)strtol(s, NULL, 8) + abs(n) + (int)strspn(s, "89") + (int)strcspn(s, "9") + (int)getppid();
+	return atoi(s) + (int)strtol(s, NULL, 8) + abs(n) + (int)strspn(s, "89") + (int)strcspn(s, "9") +
+	       (int)getppid();
 }
 
 APART static int jumps(int n)
@@ -129,9 +130,10 @@ APART static int written(int n)
 static const struct {
 	const char *name;
 	int (*run)(int n);
-} parts[] = {{"deep", deep}, {"leaves", leaves}, {"variable", variable}, {"alloca", allocated}, {"realigned", realigned},
-	{"sorted", sorted}, {"formatted", formatted}, {"bound", bound}, {"longjmp", jumped}, {"signal", signalled},
-	{"altstack", signalled_apart}, {"vdso", timed}, {"written", written}};
+} parts[] = {{"deep", deep}, {"leaves", leaves}, {"variable", variable}, {"alloca", allocated},
+	{"realigned", realigned}, {"sorted", sorted}, {"formatted", formatted}, {"bound", bound},
+	{"longjmp", jumped}, {"signal", signalled}, {"altstack", signalled_apart}, {"vdso", timed},
+	{"written", written}};
 
 static int is_wanted(int argc, char **argv, const char *name)
 {

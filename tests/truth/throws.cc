@@ -1,4 +1,5 @@
-// Exceptions through frames with destructors, lambdas, virtual calls and templates of the standard library, for ever.
+// Exceptions through frames with destructors, lambdas, virtual calls and templates of the standard library, for
+// ever.
 #include <algorithm>
 #include <functional>
 #include <stdexcept>
@@ -15,7 +16,10 @@
 static volatile int sink;
 
 struct guard {
-	~guard() { sink = sink + 1; }
+	~guard()
+	{
+		sink = sink + 1;
+	}
 };
 
 APART static int thrower(int n)
@@ -54,7 +58,8 @@ APART static int sorted(int n)
 	std::vector<std::string> v;
 	for (int i = 0; i < 9; i++)
 		v.push_back(std::to_string(i * n % 7));
-	std::sort(v.begin(), v.end(), [&](const std::string &a, const std::string &b) { return a < b || (sink = sink + n) < 0; });
+	std::sort(v.begin(), v.end(),
+		[&](const std::string &a, const std::string &b) { return a < b || (sink = sink + n) < 0; });
 	return (int)v[3].size();
 }
 
@@ -65,12 +70,20 @@ APART static int lambdas(int n)
 }
 
 struct shape {
-	virtual ~shape() {}
-	virtual int area() const { return 1; }
+	virtual ~shape()
+	{
+	}
+	virtual int area() const
+	{
+		return 1;
+	}
 };
 
 struct square : shape {
-	int area() const override { return shape::area() + sink; }
+	int area() const override
+	{
+		return shape::area() + sink;
+	}
 };
 
 APART static int virtuals(const shape &s)

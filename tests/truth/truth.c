@@ -2,8 +2,8 @@
  *
  * Runs a program one instruction at a time from its entry. A shadow stack, kept from its call instructions, its
  * stack pointer and its return addresses alone, knows the callers at each of them. From the program's mark
- * (write(-1)) on, every EVERY instructions on average, the same stop is walked and compared, STOPS times; and behind
- * each system call once more as a thread asleep, of which only rip and rsp are known.
+ * (write(-1)) on, every EVERY instructions on average, the same stop is walked and compared, STOPS times; and
+ * behind each system call once more as a thread asleep, of which only rip and rsp are known.
  *
  * Prints a line for each stop that was not exact, then one with the counts. UNWINDER: rows, libunwind or both.
  * TRUTH_SHOW=1 prints those stacks, too. Exit status: 0, or 1 when the program could not be followed. */
@@ -53,7 +53,8 @@ struct score {
 	size_t wrong_guesses; /* wrong and complete, but marked as guessed */
 };
 
-/* A stop that was not exact by the frames that the program was leaving: perhaps it is by those that it jumps to. */
+/* A stop that was not exact by the frames that the program was leaving: perhaps it is by those that it jumps
+ * to. */
 struct pending {
 	struct stack stack;
 	uint64_t instruction; /* when */
@@ -154,7 +155,8 @@ static uint64_t entry_of(const struct observed *o)
 	die("truth: the program has no entry");
 }
 
-/* Past the dynamic linker at full speed: at the entry nothing has been called, and the shadow stack is empty. */
+/* Past the dynamic linker at full speed: at the entry nothing has been called, and the shadow stack is empty.
+ */
 static void run_to_entry(struct observed *o)
 {
 	uint64_t entry = entry_of(o);
@@ -228,7 +230,8 @@ static void push(struct observed *o, uint64_t slot, uint64_t pc, bool is_return)
 static bool is_prefix(uint8_t byte)
 {
 	/* notrack, bnd, operand and address size (linkers pad relaxed calls with the latter), REX */
-	return byte == 0x3e || byte == 0xf2 || byte == 0xf3 || byte == 0x66 || byte == 0x67 || (byte & 0xf0) == 0x40;
+	return byte == 0x3e || byte == 0xf2 || byte == 0xf3 || byte == 0x66 || byte == 0x67 ||
+	       (byte & 0xf0) == 0x40;
 }
 
 /* What the instruction that has just run was, by its opcode (Intel SDM, volume 2). */
@@ -255,7 +258,8 @@ static void refresh(struct observed *o)
 	for (size_t i = 0; i < o->depth; i++) {
 		struct shadow *s = &o->shadow[i];
 		uint64_t word;
-		if (!s->is_return || read_target(o, s->slot, &word, sizeof word) != sizeof word || word == s->pc)
+		if (!s->is_return || read_target(o, s->slot, &word, sizeof word) != sizeof word ||
+			word == s->pc)
 			continue;
 		s->pc = word;
 		s->changed = true;
@@ -264,14 +268,15 @@ static void refresh(struct observed *o)
 
 /* ---- comparing ---- */
 
-static void copy_region(struct observed *o, uint64_t start, const struct map *map, uint8_t *bytes, struct region *out)
+static void copy_region(
+	struct observed *o, uint64_t start, const struct map *map, uint8_t *bytes, struct region *out)
 {
 	uint64_t len = map != NULL && map->end > start ? map->end - start : 0;
 	*out = (struct region){start, read_target(o, start, bytes, len < COPY_MAX ? len : COPY_MAX), bytes};
 }
 
-/* With the red zone, as the sampler does: leaves save registers there; and on an alternate stack with the ordinary
- * one from its lowest frame on. */
+/* With the red zone, as the sampler does: leaves save registers there; and on an alternate stack with the
+ * ordinary one from its lowest frame on. */
 static void take_snapshot(struct observed *o, struct snapshot *out)
 {
 	const struct user_regs_struct *r = &o->regs;
@@ -292,7 +297,8 @@ static void take_snapshot(struct observed *o, struct snapshot *out)
 
 static bool is_true(const struct observed *o, const struct stack *stack, uint64_t pc)
 {
-	if (stack->why != STOP_ROOT || stack->n != o->depth + 1 || stack->v[0].pc != pc || stack->v[0].is_return)
+	if (stack->why != STOP_ROOT || stack->n != o->depth + 1 || stack->v[0].pc != pc ||
+		stack->v[0].is_return)
 		return false;
 	for (size_t i = 0; i < o->depth; i++) {
 		const struct shadow *s = &o->shadow[o->depth - 1 - i];
@@ -321,8 +327,8 @@ static void show_frames(const struct observed *o, const struct stack *stack)
 		uint64_t truth = i == 0 ? o->regs.rip : i <= o->depth ? o->shadow[o->depth - i].pc : 0;
 		uint64_t found = i < stack->n ? stack->v[i].pc : 0, vaddr, found_vaddr;
 		const char *path = place_of(o, truth, &vaddr), *other = place_of(o, found, &found_vaddr);
-		printf("    %c %s+%#" PRIx64 " %s+%#" PRIx64 "\n", truth == found ? ' ' : '!', path, vaddr, other,
-			found_vaddr);
+		printf("    %c %s+%#" PRIx64 " %s+%#" PRIx64 "\n", truth == found ? ' ' : '!', path, vaddr,
+			other, found_vaddr);
 	}
 }
 
@@ -338,8 +344,8 @@ static void count(struct observed *o, const struct pending *stop, bool right)
 	score->wrong_guesses += !right && complete && stack->guessed;
 	if (!right && o->shown++ < SHOWN_MAX)
 		printf("differs %s+%#" PRIx64 "%s: %s%s, %zu frames\n", stop->path, stop->vaddr,
-			stop->is_asleep ? " asleep" : "", stop_name(stack->why), stack->guessed ? ", guessed" : "",
-			stack->n);
+			stop->is_asleep ? " asleep" : "", stop_name(stack->why),
+			stack->guessed ? ", guessed" : "", stack->n);
 }
 
 static void drop_pending(struct observed *o, size_t i)
@@ -444,7 +450,8 @@ static void follow(struct observed *o)
 	}
 }
 
-/* The kernel has put a signal frame in front of the handler: its return address, and in it the interrupted pc. */
+/* The kernel has put a signal frame in front of the handler: its return address, and in it the interrupted pc.
+ */
 static void follow_signal(struct observed *o)
 {
 	uint64_t trampoline = 0;
@@ -515,13 +522,15 @@ static void observe(struct observed *o, size_t stops, uint32_t every, uint32_t s
 
 static void print_score(const char *name, const struct score *score)
 {
-	printf("%s compared %zu exact %zu guessed %zu torn %zu lies %zu wrong_guesses %zu\n", name, score->stops,
-		score->exact, score->guessed, score->torn, score->lies, score->wrong_guesses);
+	printf("%s compared %zu exact %zu guessed %zu torn %zu lies %zu wrong_guesses %zu\n", name,
+		score->stops, score->exact, score->guessed, score->torn, score->lies, score->wrong_guesses);
 }
 
 static enum unwinder_kind kind_of(const char *name)
 {
-	return strcmp(name, "libunwind") == 0 ? UNWINDER_LIBUNWIND : strcmp(name, "both") == 0 ? UNWINDER_BOTH : UNWINDER_ROWS;
+	return strcmp(name, "libunwind") == 0 ? UNWINDER_LIBUNWIND
+	       : strcmp(name, "both") == 0    ? UNWINDER_BOTH
+					      : UNWINDER_ROWS;
 }
 
 int main(int argc, char **argv)
@@ -530,13 +539,14 @@ int main(int argc, char **argv)
 	if (argc < 6)
 		die("usage: truth STOPS EVERY SEED rows|libunwind|both PROGRAM [ARGUMENT]...");
 	observed_begin(&o, argv + 5, kind_of(argv[4]));
-	observe(&o, strtoul(argv[1], NULL, 10), (uint32_t)strtoul(argv[2], NULL, 10), (uint32_t)strtoul(argv[3], NULL, 10));
+	observe(&o, strtoul(argv[1], NULL, 10), (uint32_t)strtoul(argv[2], NULL, 10),
+		(uint32_t)strtoul(argv[3], NULL, 10));
 	print_score("awake", &o.awake);
 	print_score("asleep", &o.asleep);
 	struct unwinder_comparison c = unwinder_comparison(o.unwinder);
 	if (c.walks > 0)
-		printf("both walks %" PRIu64 " contradict %" PRIu64 " rows_only %" PRIu64 " library_only %" PRIu64 " ends %" PRIu64
-		       "\n",
+		printf("both walks %" PRIu64 " contradict %" PRIu64 " rows_only %" PRIu64
+		       " library_only %" PRIu64 " ends %" PRIu64 "\n",
 			c.walks, c.contradict, c.rows_only, c.library_only, c.ends);
 	observed_end(&o);
 	return 0;
