@@ -653,7 +653,7 @@ static bool step_go_system(struct walk *walk, const struct row *row)
 	 * begins. */
 	bool is_below = walk->regs.r[AMD64_RSP] + ASMCGOCALL_FRAME < goroutine->system_sp || goroutine->hi == 0;
 	if (is_on_goroutine(walk) || (!walk->is_return && is_below))
-		return step_to_cfa(walk, AMD64_RSP, row);
+		return step_to_cfa(walk, AMD64_RSP, place);
 	if (goroutine->hi == 0) {
 		walk->why = STOP_NO_REGISTER;
 		return false;
@@ -698,30 +698,31 @@ static bool is_new_thread(const struct walk *walk)
 	return regs->known == REGS_ALL && walk->regs.r[AMD64_RSP] == regs->r[AMD64_RSI];
 }
 
-static bool step_go(struct walk *walk, const struct row *row)
+static bool step_go(struct walk *walk, const struct place *place)
 {
+	const struct row *row = place->row;
 	bool on_goroutine = is_on_goroutine(walk), has_goroutine = walk->snapshot->goroutine.hi != 0;
 	switch ((enum row_kind)row->kind) {
 	case ROW_GO_MCALL:
-		return on_goroutine ? step_to_cfa(walk, AMD64_RSP, row) : end_at_root(walk);
+		return on_goroutine ? step_to_cfa(walk, AMD64_RSP, place) : end_at_root(walk);
 	case ROW_GO_MORESTACK:
 		if (on_goroutine || (!has_goroutine && !walk->is_return))
-			return step_to_cfa(walk, AMD64_RSP, row);
+			return step_to_cfa(walk, AMD64_RSP, place);
 		return has_goroutine && !walk->scheduling ? step_to_goroutine(walk) : end_at_root(walk);
 	case ROW_GO_GOGO:
-		return on_goroutine ? step_to_goroutine(walk) : step_to_cfa(walk, AMD64_RSP, row);
+		return on_goroutine ? step_to_goroutine(walk) : step_to_cfa(walk, AMD64_RSP, place);
 	case ROW_GO_CLONE:
-		return is_new_thread(walk) ? end_at_root(walk) : step_to_cfa(walk, AMD64_RSP, row);
+		return is_new_thread(walk) ? end_at_root(walk) : step_to_cfa(walk, AMD64_RSP, place);
 	case ROW_GO_PREEMPT:
 	case ROW_GO_SIGPANIC:
-		if (!step_to_cfa(walk, AMD64_RSP, row))
+		if (!step_to_cfa(walk, AMD64_RSP, place))
 			return false;
 		walk->is_return =
 			row->kind == ROW_GO_SIGPANIC && follows_call(walk->unwinder, walk->regs.r[AMD64_RIP]);
 		return true;
 	case ROW_GO_SCHEDULE:
 		walk->scheduling = true;
-		return step_to_cfa(walk, AMD64_RSP, row);
+		return step_to_cfa(walk, AMD64_RSP, place);
 	default:
 		return step_go_system(walk, row);
 	}
@@ -834,7 +835,7 @@ static bool step(struct walk *walk, const struct place *place)
 	case ROW_GO_CLONE:
 	case ROW_GO_PREEMPT:
 	case ROW_GO_SIGPANIC:
-		return step_go(walk, row);
+		return step_go(walk, place);
 	case ROW_SIGNAL:
 		return step_signal(walk);
 	case ROW_EXPRESSION:
@@ -973,7 +974,7 @@ static void compare(
 
 void unwinder_walk(struct unwinder *unwinder, const struct snapshot *snapshot, struct stack *out)
 {
-	struct stack other;
+	struct stack other = {0};
 	if (unwinder->kind != UNWINDER_ROWS)
 		library_walk(unwinder->library, snapshot, &other);
 	if (unwinder->kind == UNWINDER_LIBUNWIND)
