@@ -55,8 +55,8 @@ struct rows;
 struct rows *rows_compile(const struct image *image, bool debug);
 /* Compiles Go's table of functions (unwind/gopclntab.h); empty when the image is no Go program. */
 struct rows *rows_compile_go(const struct image *image);
-/* The same table as an index of FDEs: every row that may be given to libunwind is a ROW_EXPRESSION, all others a
- * ROW_NONE. */
+/* The same table as an index of FDEs: every row that may be given to libunwind is a ROW_EXPRESSION, all others
+ * a ROW_NONE. */
 struct rows *rows_compile_fdes(const struct image *image, bool debug);
 /* The same as rows_compile() from bytes: a section's contents at link-time address `vaddr`. */
 struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug);

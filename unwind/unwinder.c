@@ -643,8 +643,9 @@ static bool old_asmcgocall_sp(struct walk *walk, uint64_t *sp)
 }
 
 /* systemstack and asmcgocall, called on the goroutine's stack, call on the thread's own. */
-static bool step_go_system(struct walk *walk, const struct row *row)
+static bool step_go_system(struct walk *walk, const struct place *place)
 {
+	const struct row *row = place->row;
 	const struct goroutine *goroutine = &walk->snapshot->goroutine;
 	uint64_t sp = goroutine->sp;
 	if (row->rbp != 0 && is_known(walk, AMD64_RBP))
@@ -724,7 +725,7 @@ static bool step_go(struct walk *walk, const struct place *place)
 		walk->scheduling = true;
 		return step_to_cfa(walk, AMD64_RSP, place);
 	default:
-		return step_go_system(walk, row);
+		return step_go_system(walk, place);
 	}
 }
 
