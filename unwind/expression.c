@@ -350,7 +350,9 @@ static bool step_cursor(struct access *access, unw_cursor_t *cursor, bool is_sig
 		*why = STOP_ROOT;
 		return false;
 	}
-	return is_signal || after > before;
+	/* What it calls progress must be in the copy. */
+	return (is_signal || after > before) &&
+	       memory_region(access->walk->snapshot, after - sizeof(uint64_t)) != NULL;
 }
 
 enum stop expression_walk(struct expression *expression, const struct expression_walk *walk, uint64_t *unread)

@@ -11,6 +11,7 @@
 enum {
 	SECTION_MAX = 64 << 20,
 	ROWS_MAX = 4 << 20,
+	FUNCTION_ROWS_MAX = 1 << 16, /* interpreters' main loops have some thousand */
 	FDES_MAX = 1 << 20, /* those with expressions are few: rustc's driver has 413 */
 };
 
@@ -292,9 +293,15 @@ const struct row *rows_find(const struct rows *rows, uint64_t vaddr)
 	return row->start <= at && row->kind != ROW_NONE ? row : NULL;
 }
 
+bool rows_is_function_start(const struct rows *rows, uint64_t vaddr)
+{
+	const struct row *row = rows_find(rows, vaddr);
+	return row != NULL && row->is_first && rows->base + row->start == vaddr;
+}
+
 uint64_t rows_function_start(const struct rows *rows, const struct row *row)
 {
-	while (row > rows->v && !row->is_first)
+	for (size_t i = 0; i < FUNCTION_ROWS_MAX && row > rows->v && !row->is_first; i++)
 		row--;
 	return rows->base + row->start;
 }

@@ -69,6 +69,7 @@ bool rows_go_tls(const struct rows *rows, int32_t *offset);
 const struct row *rows_find(const struct rows *rows, uint64_t vaddr);
 /* Link-time address where the function of a row begins. */
 uint64_t rows_function_start(const struct rows *rows, const struct row *row);
+bool rows_is_function_start(const struct rows *rows, uint64_t vaddr);
 
 /* For a ROW_EXPRESSION: where its FDE lies, for the library that evaluates it. */
 struct fde {

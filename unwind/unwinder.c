@@ -15,6 +15,10 @@ enum {
 	ASMCGOCALL_FRAME = 80, /* until 1.20: 64 bytes, aligned to 16 */
 	SWITCHES_MAX = 1024, /* between Go's stacks: C and Go that call each other */
 	WORDS_MAX = 1 << 18, /* for expressions; some 10 ms */
+	/* What else costs as much as reading so many words: */
+	THROWING_WORDS = 1 << 12, /* is_throwing() */
+	FUNCTION_WORDS = 1 << 10, /* rows_function_start() */
+	SLOT_WORDS = 1 << 4, /* a slot of the stack that may be the lost rbp: code is read */
 };
 
 /* The tables of one image. */
@@ -50,7 +54,7 @@ struct walk {
 	enum stop why;
 	bool scheduling; /* Go: below this frame the thread has let its goroutine go */
 	unsigned switches; /* of stacks */
-	unsigned words; /* left for expressions to read */
+	unsigned words; /* left for expressions to read, and see spend() */
 };
 
 /* Where a pc lies. */
@@ -208,6 +212,19 @@ static bool read_word(struct walk *walk, uint64_t address, uint64_t *value)
 		return true;
 	walk->why = unreadable(walk, address);
 	return false;
+}
+
+/* What a hostile table could repeat at each of 65,536 frames is paid from the walk's budget; false when that is
+ * spent. */
+static bool spend(struct walk *walk, unsigned words)
+{
+	if (walk->words < words) {
+		walk->words = 0;
+		walk->why = STOP_BUDGET;
+		return false;
+	}
+	walk->words -= words;
+	return true;
 }
 
 static void set_reg(struct walk *walk, enum amd64_reg reg, uint64_t value)
@@ -444,8 +461,7 @@ static bool has_call(const struct place *place, uint64_t begin, uint64_t end)
 		int32_t distance;
 		memcpy(&distance, code + i + 1, sizeof distance);
 		uint64_t callee = begin + i + CALL + (uint64_t)(int64_t)distance;
-		const struct row *called = code[i] == 0xe8 ? rows_find(place->rows, callee) : NULL;
-		if (called != NULL && rows_function_start(place->rows, called) == callee &&
+		if (code[i] == 0xe8 && rows_is_function_start(place->rows, callee) &&
 			!does_nothing(image, callee))
 			return true;
 	}
@@ -484,6 +500,8 @@ static bool step_to_cfa(struct walk *walk, enum amd64_reg from, const struct pla
 {
 	const struct row *row = place->row;
 	uint64_t ra, cfa = walk->regs.r[from] + (uint64_t)(int64_t)row->cfa;
+	if (row->is_thrower && !spend(walk, THROWING_WORDS))
+		return false;
 	if (is_throwing(walk, place)) {
 		walk->why = STOP_THROWN;
 		return false;
@@ -540,7 +558,7 @@ static bool step_by_rules(struct walk *walk, const struct cfi_state *rules)
 		(apart && !value_by_rule(walk, &rules->rsp, cfa, AMD64_RSP, &sp)))
 		return false;
 	/* What is popped already lies in a register: then nothing of the stack is left to pass. */
-	bool is_popped = rules->ra.kind == CFI_REGISTER && walk->n == 1;
+	bool is_popped = rules->ra.kind == CFI_REGISTER;
 	if (sp < walk->regs.r[AMD64_RSP] || (sp == walk->regs.r[AMD64_RSP] && !is_popped))
 		return false;
 	caller.r[AMD64_RSP] = sp;
@@ -560,7 +578,9 @@ static bool step_by_rules(struct walk *walk, const struct cfi_state *rules)
 /* Can the walk follow these rules itself? */
 static bool is_plain(const struct walk *walk, const struct cfi_state *rules)
 {
-	bool has_ra = rules->ra.kind == CFI_AT || rules->ra.kind == CFI_REGISTER;
+	/* A function that has called another cannot keep its return address in a register that the call spares.
+	 */
+	bool has_ra = rules->ra.kind == CFI_AT || (rules->ra.kind == CFI_REGISTER && !walk->is_return);
 	return has_ra && !rules->cfa_is_expression && rules->cfa_register < AMD64_COUNT &&
 	       is_known(walk, (enum amd64_reg)rules->cfa_register) && rules->rbp.kind != CFI_OTHER &&
 	       rules->rbx.kind != CFI_OTHER && (rules->rsp.kind == CFI_SAME || rules->rsp.kind == CFI_REGISTER);
@@ -579,9 +599,13 @@ static bool step_expression(struct walk *walk, const struct place *place)
 	walk->why = STOP_BAD_FRAME;
 	if (!rows_fde(place->rows, place->row, &step.place.fde))
 		return false;
-	if (rows_entry(place->rows, &step.place.fde, &entry) && cfi_state_at(&entry, place->vaddr, &rules) &&
-		is_plain(walk, &rules))
-		return step_by_rules(walk, &rules);
+	if (rows_entry(place->rows, &step.place.fde, &entry)) {
+		size_t bytes = entry.initial.left + entry.program.left;
+		if (!spend(walk, bytes < WORDS_MAX ? (unsigned)bytes / 8 + 1 : WORDS_MAX))
+			return false;
+		if (cfi_state_at(&entry, place->vaddr, &rules) && is_plain(walk, &rules))
+			return step_by_rules(walk, &rules);
+	}
 	if (!expression_apply(walk->unwinder->expression, &step, &walk->regs) ||
 		walk->regs.r[AMD64_RSP] <= sp) {
 		walk->why = walk->words == 0 ? STOP_BUDGET : lacks_rbp ? STOP_NO_REGISTER : STOP_BAD_FRAME;
@@ -751,13 +775,14 @@ static uint64_t call_target(struct unwinder *unwinder, uint64_t ra)
 static void run_walk(struct walk *walk);
 
 /* Does the rest of the walk reach the thread's first frame if rbp is `slot`? */
-static bool leads_to_root(const struct walk *walk, uint64_t slot)
+static bool leads_to_root(struct walk *walk, uint64_t slot)
 {
 	struct walk trial = *walk;
 	trial.is_trial = true;
 	trial.n--; /* it pushes the current frame again */
 	set_reg(&trial, AMD64_RBP, slot);
 	run_walk(&trial);
+	walk->words = trial.words;
 	return trial.why == STOP_ROOT;
 }
 
@@ -766,6 +791,8 @@ static bool leads_to_root(const struct walk *walk, uint64_t slot)
  * another call, from where the walk reaches the thread's first frame, is a guess. */
 static bool recover_rbp(struct walk *walk, const struct place *place)
 {
+	if (!spend(walk, FUNCTION_WORDS))
+		return false;
 	uint64_t sp = walk->regs.r[AMD64_RSP],
 		 function = rows_function_start(place->rows, place->row) + place->bias, guess = 0;
 	int trials = walk->is_trial ? 0 : TRIALS_MAX;
@@ -775,6 +802,8 @@ static bool recover_rbp(struct walk *walk, const struct place *place)
 			break;
 		if (space_find(walk->unwinder->space, ra) == MAPPING_NONE)
 			continue;
+		if (!spend(walk, SLOT_WORDS))
+			return false;
 		if (call_target(walk->unwinder, ra) == function) {
 			set_reg(walk, AMD64_RBP, slot);
 			return true;
