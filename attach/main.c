@@ -353,7 +353,9 @@ static int profile_process(struct run *run)
 	ui_summary(&run->report, run->profile, &run->options, run->output.path);
 	if (!run->unharmed)
 		return EXIT_HARM;
-	return report_is_partial(&run->result) ? EXIT_PARTIAL : EXIT_FULL;
+	bool partial =
+		report_is_partial(&run->result) || (run->isolated != NULL && isolated_stopped(run->isolated));
+	return partial ? EXIT_PARTIAL : EXIT_FULL;
 }
 
 int main(int argc, char **argv)

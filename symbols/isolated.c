@@ -16,9 +16,9 @@ enum { ANSWER_BYTES_MAX = 256 * 1024 * 1024, TROUBLE_BYTES = 256 };
 /* A binary with 1 GB of DWARF takes 0.7 s of CPU time; disks are slower. Sections may have 1 GB, and be held
  * twice when they are compressed. */
 const struct isolated_limits isolated_defaults = {
-	.all = {.memory_bytes = UINT64_C(3) << 30, .cpu_seconds = 10},
+	.all = {.memory_bytes = UINT64_C(3) << 30, .cpu_seconds = 5},
 	.elf = {.memory_bytes = UINT64_C(1) << 30, .cpu_seconds = 3},
-	.all_wall_ns = INT64_C(30) * 1000000000,
+	.all_wall_ns = INT64_C(20) * 1000000000,
 	.elf_wall_ns = INT64_C(10) * 1000000000,
 	.total_wall_ns = INT64_C(60) * 1000000000,
 };
@@ -62,6 +62,11 @@ void isolated_free(struct isolated *isolated)
 		return;
 	arena_free(isolated->arena);
 	free(isolated);
+}
+
+bool isolated_stopped(const struct isolated *isolated)
+{
+	return isolated->stopped;
 }
 
 const char *isolated_weakness(const struct isolated *isolated)

@@ -32,6 +32,8 @@ int isolated_image(struct isolated *isolated, const struct image *image, const u
 int isolated_perfmap(struct isolated *isolated, int fd, const uint64_t *addresses, size_t n,
 	struct symbolized *out, struct symbol_quality *quality);
 
+/* Whether stop_fd became readable meanwhile: some names are missing. */
+bool isolated_stopped(const struct isolated *isolated);
 /* What could not be taken from the children on this machine, in words; "" when they were confined as intended.
  */
 const char *isolated_weakness(const struct isolated *isolated);

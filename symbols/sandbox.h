@@ -33,7 +33,7 @@ struct sandbox_answer {
 			   hostile as the files */
 	size_t len;
 	unsigned missing; /* enum confine_missing, as far as the child can be believed */
-	char why[96]; /* of SANDBOX_FAILED: "it crashed (Segmentation fault)", "it used more than 10 s of CPU
+	char why[96]; /* of SANDBOX_FAILED: "it crashed (Segmentation fault)", "it used more than 5 s of CPU
 			 time" */
 };
 
