@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -468,6 +469,13 @@ static void test_unknown_and_repeated(void **state)
 }
 
 /* DIEs nested 400,000 deep, which end a recursive reader. */
+/* Ends the test by SIGPROF when it uses more CPU time than that; 0: no limit. */
+static void limit_cpu(time_t seconds)
+{
+	struct itimerval limit = {.it_value = {.tv_sec = seconds}};
+	assert_int_equal(setitimer(ITIMER_PROF, &limit, NULL), 0);
+}
+
 static void test_deep_nesting(void **state)
 {
 	struct symbolizer *symbolizer;
@@ -489,9 +497,9 @@ static void test_deep_nesting(void **state)
 		run("gcc -nostdlib -static -o deep deep.s && strip --strip-symbol=_start --strip-symbol=begin "
 		    "--strip-symbol=end -o deep2 deep"));
 	struct image *image = open_in_folder("deep2");
-	alarm(20);
+	limit_cpu(20);
 	struct symbolized out = ask(&symbolizer, image, address_of("deep", "begin"), &quality);
-	alarm(0);
+	limit_cpu(0);
 	assert_int_equal(out.n, 1);
 	assert_string_equal(out.lines[0].function, "deep");
 	symbolizer_free(symbolizer);
@@ -517,7 +525,7 @@ static void test_damage(void **state)
 	uint64_t probe = address_of("inline", "probe");
 	for (size_t i = 0; i < 256; i++)
 		pcs[i] = probe - 128 + i;
-	alarm(120);
+	limit_cpu(120);
 	for (int round = 0; round < 300; round++) {
 		memcpy(copy, bytes, len);
 		for (int i = 0; i < 1 + round % 50; i++) {
@@ -537,7 +545,7 @@ static void test_damage(void **state)
 		symbolizer_free(symbolizer);
 		image_free(image);
 	}
-	alarm(0);
+	limit_cpu(0);
 	assert_true(answers > 10000); /* most rounds damage something else */
 	free(bytes);
 	free(copy);
