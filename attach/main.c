@@ -150,13 +150,14 @@ static int add_comments(struct run *run)
 	for (size_t i = 0; i < run->report.n; i++)
 		failed |= profile_comment(run->profile, "%s", run->report.line[i]);
 	size_t n;
+	int64_t samples, ns;
 	const struct profile_module *modules = profile_modules(run->profile, &n);
-	for (size_t i = 0; i < n; i++)
-		failed |= profile_comment(run->profile,
-			"# module %s build-id %s: %zu of %zu addresses named, %zu with a line (%s)%s%s",
-			modules[i].path, modules[i].build_id, modules[i].quality.with_function,
-			modules[i].quality.addresses, modules[i].quality.with_line, modules[i].quality.source,
-			modules[i].quality.trouble[0] != '\0' ? "; " : "", modules[i].quality.trouble);
+	profile_totals(run->profile, &samples, &ns);
+	for (size_t i = 0; i < n; i++) {
+		char text[REPORT_MODULE_WIDTH];
+		report_module(&modules[i], samples, text);
+		failed |= profile_comment(run->profile, "# module %s", text);
+	}
 	return failed;
 }
 
@@ -175,24 +176,6 @@ static int open_stop(void)
 	return signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-enum { TROUBLES_SHOWN = 4 };
-
-static void report_troubles(struct run *run)
-{
-	size_t n, troubles = 0;
-	const struct profile_module *modules = profile_modules(run->profile, &n);
-	for (size_t i = 0; i < n; i++) {
-		const char *slash = strrchr(modules[i].path, '/');
-		if (modules[i].quality.trouble[0] != '\0' && troubles++ < TROUBLES_SHOWN)
-			report_add(&run->report, "symbols   %.80s: %s",
-				slash != NULL ? slash + 1 : modules[i].path, modules[i].quality.trouble);
-	}
-	if (troubles > TROUBLES_SHOWN)
-		report_add(&run->report,
-			"symbols   of %zu more modules were left out, see the comments in the file",
-			troubles - TROUBLES_SHOWN);
-}
-
 static void look_up_names(struct run *run)
 {
 	run->stop_fd = open_stop();
@@ -204,7 +187,11 @@ static void look_up_names(struct run *run)
 		ui_error("memory ran out while names were looked up: the file has addresses in their place");
 		return;
 	}
-	report_troubles(run);
+	size_t n;
+	int64_t samples, ns;
+	const struct profile_module *modules = profile_modules(run->profile, &n);
+	profile_totals(run->profile, &samples, &ns);
+	report_symbols(&run->report, modules, n, samples);
 	if (isolated_weakness(run->isolated)[0] != '\0')
 		ui_note(&run->options,
 			"symbols   are read by a process that is confined less than intended: %s",

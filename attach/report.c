@@ -150,6 +150,68 @@ void report_add_comparison(struct report *report, const struct unwinder_comparis
 		c->contradict, c->walks, c->rows_only, c->library_only, c->ends);
 }
 
+/* ---- names ---- */
+
+enum { MODULES_SHOWN = 4 };
+
+static double share(int64_t part, int64_t whole)
+{
+	/* Rounded down: 99.99 % must not read as all. */
+	return whole > 0 ? (double)(int64_t)(1000.0 * (double)part / (double)whole) / 10 : 0;
+}
+
+void report_module(const struct profile_module *module, int64_t samples, char text[REPORT_MODULE_WIDTH])
+{
+	const struct symbol_quality *quality = &module->quality;
+	snprintf(text, REPORT_MODULE_WIDTH,
+		"%s%s%s: in %.1f %% of the samples; of its frames %.1f %% have a function, %.1f %% a line "
+		"(%s)%s%s",
+		module->path, module->build_id[0] != '\0' ? " build-id " : "", module->build_id,
+		share(module->samples, samples), share(module->named, module->frames),
+		share(module->lined, module->frames), quality->source, quality->trouble[0] != '\0' ? "; " : "",
+		quality->trouble);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash != NULL ? slash + 1 : path;
+}
+
+static bool is_worth_a_line(const struct profile_module *module, int64_t samples)
+{
+	return module->quality.trouble[0] != '\0' ||
+	       (module->samples * 100 > samples && module->named < module->frames);
+}
+
+void report_symbols(struct report *report, const struct profile_module *modules, size_t n, int64_t samples)
+{
+	int64_t frames = 0, lined = 0;
+	size_t found = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct profile_module *module = &modules[i];
+		frames += module->frames;
+		lined += module->lined;
+		if (!is_worth_a_line(module, samples) || ++found > MODULES_SHOWN)
+			continue;
+		const char *title = found == 1 ? "symbols " : "        ", *name = base_name(module->path);
+		if (module->quality.trouble[0] != '\0')
+			report_add(report, "%s  %.60s: %.160s", title, name, module->quality.trouble);
+		else
+			report_add(report,
+				"%s  %.60s: of its frames %.1f %% have a function, %.1f %% a line (%s)", title,
+				name, share(module->named, module->frames),
+				share(module->lined, module->frames), module->quality.source);
+	}
+	if (found > MODULES_SHOWN)
+		report_add(report, "          and %zu more modules: see -v, or the comments in the file",
+			found - MODULES_SHOWN);
+	else if (found == 0 && frames > 0)
+		report_add(report,
+			"symbols   every module that matters is named; %.1f %% of the frames have a line",
+			share(lined, frames));
+}
+
 bool report_is_partial(const struct sampler_result *result)
 {
 	return result->end != END_DURATION || result->threads_refused > 0 || result->out_of_memory;

@@ -18,6 +18,12 @@ void report_make(
 void report_add_comparison(struct report *report, const struct unwinder_comparison *comparison);
 /* One more line. */
 void report_add(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One module, for -v and the comments: its share of the samples, and how good its names are. */
+enum { REPORT_MODULE_WIDTH = 4096 + REPORT_WIDTH };
+void report_module(const struct profile_module *module, int64_t samples, char text[REPORT_MODULE_WIDTH]);
+/* One line for each module that matters (1 % of the samples) and is not named whole, or whose files were
+ * trouble; or one that says that all is well. */
+void report_symbols(struct report *report, const struct profile_module *modules, size_t n, int64_t samples);
 /* True when the file does not hold what was asked for: ended early, threads that could not be sampled, memory
  * out. */
 bool report_is_partial(const struct sampler_result *result);

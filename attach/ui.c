@@ -40,14 +40,14 @@ static void print_hottest(struct profile *profile)
 static void print_modules(const struct profile *profile)
 {
 	size_t n;
+	int64_t samples, ns;
 	const struct profile_module *modules = profile_modules(profile, &n);
-	for (size_t i = 0; i < n; i++)
-		fprintf(stderr,
-			"module    %s: %" PRId64
-			" samples; %zu of %zu addresses named, %zu with a line (%s)%s%s\n",
-			modules[i].path, modules[i].samples, modules[i].quality.with_function,
-			modules[i].quality.addresses, modules[i].quality.with_line, modules[i].quality.source,
-			modules[i].build_id[0] != '\0' ? " build-id " : "", modules[i].build_id);
+	profile_totals(profile, &samples, &ns);
+	for (size_t i = 0; i < n; i++) {
+		char text[REPORT_MODULE_WIDTH];
+		report_module(&modules[i], samples, text);
+		fprintf(stderr, "module    %s\n", text);
+	}
 }
 
 void ui_summary(

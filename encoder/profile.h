@@ -36,6 +36,8 @@ int profile_comment(struct profile *profile, const char *format, ...) __attribut
 struct profile_module {
 	const char *path, *build_id;
 	int64_t samples; /* with a frame in this module */
+	/* Its frames in all samples, each as often as its sample; of them with a function, and with a line. */
+	int64_t frames, named, lined;
 	struct symbol_quality quality;
 };
 

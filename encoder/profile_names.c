@@ -123,11 +123,25 @@ static int name_made_up(struct profile *profile)
 	return 0;
 }
 
+/* `count` samples have this location. `seen`: the last sample that was counted for the module. */
+static void count_location(struct profile *profile, uint32_t location, struct profile_module *module,
+	uint32_t sample, uint32_t *seen)
+{
+	const struct location_lines *lines = &profile->by_location[location];
+	int64_t count = profile->sums[sample].count;
+	module->frames += count;
+	module->named += lines->n > 0 ? count : 0;
+	module->lined += lines->n > 0 && profile->lines[lines->first].line != 0 ? count : 0;
+	if (*seen != sample + 1)
+		module->samples += count;
+	*seen = sample + 1;
+}
+
 /* A sample counts once for each module that its stack has a frame in. */
 static int count_modules(struct profile *profile, const uint32_t *module_of)
 {
-	uint32_t *last_seen = calloc(profile->n_modules + 1, sizeof *last_seen);
-	if (last_seen == NULL)
+	uint32_t *seen = calloc(profile->n_modules + 1, sizeof *seen);
+	if (seen == NULL)
 		return -1;
 	for (uint32_t i = 0; i < profile->samples.n; i++) {
 		const uint32_t *pieces;
@@ -137,14 +151,13 @@ static int count_modules(struct profile *profile, const uint32_t *module_of)
 			const uint32_t *locations = profile_piece(profile, pieces[k], &n);
 			for (size_t l = 0; l < n; l++) {
 				uint32_t module = module_of[locations[l]];
-				if (module == 0 || last_seen[module] == i + 1)
-					continue;
-				last_seen[module] = i + 1;
-				profile->modules[module - 1].samples += profile->sums[i].count;
+				if (module != 0)
+					count_location(profile, locations[l], &profile->modules[module - 1], i,
+						&seen[module]);
 			}
 		}
 	}
-	free(last_seen);
+	free(seen);
 	return 0;
 }
 
