@@ -699,25 +699,46 @@ bool cfi_entry_at(
 	return true;
 }
 
+/* A machine for the programs of one entry, without its section: pointers in them (DW_CFA_set_loc, which no
+ * compiler writes) make it harmful. Fills what it needs in `scan` and `cie`. */
+static struct program program_of(const struct cfi_entry *entry, struct scan *scan, struct cie *cie)
+{
+	*scan = (struct scan){.bytes = entry->program.p, .len = entry->program.left};
+	*cie = (struct cie){.code_align = entry->code_align, .data_align = entry->data_align};
+	return (struct program){.scan = scan, .cie = cie, .fde = {.start = entry->start, .end = entry->end}};
+}
+
+static bool run_both(struct program *program, const struct cfi_entry *entry)
+{
+	program->pc = entry->start;
+	bool sound = run(program, entry->initial);
+	program->initial = program->now;
+	program->pc = entry->start;
+	program->found = false;
+	return sound && run(program, entry->program);
+}
+
+bool cfi_is_harmless(const struct cfi_entry *entry)
+{
+	struct scan scan;
+	struct cie cie;
+	struct cfi_state unused;
+	struct program program = program_of(entry, &scan, &cie);
+	program.wanted = &unused;
+	/* Beyond the function's end, too: when the evaluator stops is its own affair. */
+	program.fde.end = UINT64_MAX;
+	return run_both(&program, entry) && !program.harmful;
+}
+
 bool cfi_state_at(const struct cfi_entry *entry, uint64_t pc, struct cfi_state *out)
 {
-	/* Pointers in the program would need the section: DW_CFA_set_loc, which no compiler writes, makes
-	 * cfi_scan call the entry harmful. */
-	struct scan scan = {entry->program.p, entry->program.left, 0, false, NULL, NULL, 0};
-	struct cie cie = {.code_align = entry->code_align, .data_align = entry->data_align};
+	struct scan scan;
+	struct cie cie;
 	struct cfi_state state;
-	struct program program = {.scan = &scan,
-		.cie = &cie,
-		.fde = {.start = entry->start, .end = entry->end},
-		.wanted = &state,
-		.wanted_pc = pc};
-	program.pc = entry->start;
-	bool sound = run(&program, entry->initial);
-	program.initial = program.now;
-	program.pc = entry->start;
-	program.found = false;
-	sound = sound && run(&program, entry->program);
-	if (sound && program.pc < entry->end)
+	struct program program = program_of(entry, &scan, &cie);
+	program.wanted = &state;
+	program.wanted_pc = pc;
+	if (run_both(&program, entry) && program.pc < entry->end)
 		emit(&program, entry->end);
 	if (!program.found)
 		return false;

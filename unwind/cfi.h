@@ -27,6 +27,9 @@ struct cfi_entry {
 bool cfi_entry_at(
 	const uint8_t *bytes, size_t len, uint64_t vaddr, bool debug, uint64_t at, struct cfi_entry *out);
 
+/* May libunwind run these programs? Not if anything in them, wherever it is, hangs or kills it. */
+bool cfi_is_harmless(const struct cfi_entry *entry);
+
 /* Where the caller's value of a register is, as seen from one pc. */
 enum cfi_rule_kind {
 	CFI_SAME,

@@ -157,7 +157,7 @@ static int find_proc_info(
 		if (!access->walk->find(access->walk->context, ip, place))
 			return fail(access);
 	}
-	if (place->rows == NULL || !rows_entry(place->rows, &place->fde, &entry) ||
+	if (place->rows == NULL || !rows_entry(place->rows, &place->fde, &entry) || !cfi_is_harmless(&entry) ||
 		!write_table(access->expression, &entry, place->bias))
 		return fail(access);
 	unw_dyn_info_t table = {.start_ip = entry.start + place->bias,
@@ -248,6 +248,11 @@ struct expression *expression_new(void)
 	/* Its cache is keyed by the pc alone, and outlives a change of the maps. */
 	unw_set_caching_policy(expression->space, UNW_CACHE_NONE);
 	return expression;
+}
+
+void expression_cache(struct expression *expression)
+{
+	unw_set_caching_policy(expression->space, UNW_CACHE_GLOBAL);
 }
 
 void expression_free(struct expression *expression)

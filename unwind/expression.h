@@ -12,6 +12,8 @@ struct expression;
 
 struct expression *expression_new(void); /* NULL when memory is out */
 void expression_free(struct expression *expression);
+/* See library_cache(). */
+void expression_cache(struct expression *expression);
 
 /* The unwind information of one pc. All borrowed for the call. */
 struct expression_place {

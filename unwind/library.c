@@ -54,6 +54,11 @@ void library_free(struct library *library)
 	free(library);
 }
 
+void library_cache(struct library *library)
+{
+	expression_cache(library->expression);
+}
+
 static struct module *module_of(struct library *library, const struct image *image)
 {
 	struct module *module = library->modules;

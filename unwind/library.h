@@ -17,6 +17,11 @@ void library_free(struct library *library);
  * the tables' indices, which belong to the images, not to addresses. */
 void library_walk(struct library *library, const struct snapshot *snapshot, struct stack *out);
 
+/* Lets libunwind keep what it has found, as it does by default, until the space changes: for measurements only,
+ * since its key is the pc alone, and a thread interrupted just where another's return address points gets that
+ * one's. */
+void library_cache(struct library *library);
+
 enum { LIBRARY_WORDS = 1 << 22 };
 
 #endif

@@ -12,6 +12,7 @@ enum {
 	FRAMES_MAX = 65536,
 	RECOVER_WORDS = 8192, /* of stack searched for a lost rbp */
 	TRIALS_MAX = 16,
+	PLACES = 1 << 10,
 	ASMCGOCALL_FRAME = 80, /* until 1.20: 64 bytes, aligned to 16 */
 	SWITCHES_MAX = 1024, /* between Go's stacks: C and Go that call each other */
 	WORDS_MAX = 1 << 18, /* for expressions; some 10 ms */
@@ -24,8 +25,26 @@ enum {
 /* The tables of one image. */
 struct module {
 	const struct image *image;
-	struct rows *eh, *go, *debug; /* .eh_frame; Go's table of functions; .debug_frame */
+	struct rows *eh, *go, *debug; /* .eh_frame; Go's table of functions; .debug_frame, see find_debug() */
+	bool looked_for_debug;
 	struct module *next;
+};
+
+/* Where a pc lies. */
+struct place {
+	const struct mapping *mapping;
+	const struct module *module;
+	const struct rows *rows;
+	const struct row *row;
+	uint64_t vaddr, bias;
+};
+
+/* What find_place() found: a program returns to few places, again and again. */
+struct known_place {
+	uint64_t address, generation; /* of the space; 0: empty */
+	struct place place;
+	uint32_t id;
+	bool found;
 };
 
 struct unwinder {
@@ -34,6 +53,7 @@ struct unwinder {
 	struct module *modules;
 	struct module **by_mapping; /* by mapping id; NULL: not looked for yet */
 	size_t n_by_mapping;
+	struct known_place places[PLACES];
 	struct expression *expression;
 	struct frame *frames;
 	size_t cap;
@@ -55,15 +75,6 @@ struct walk {
 	bool scheduling; /* Go: below this frame the thread has let its goroutine go */
 	unsigned switches; /* of stacks */
 	unsigned words; /* left for expressions to read, and see spend() */
-};
-
-/* Where a pc lies. */
-struct place {
-	const struct mapping *mapping;
-	const struct module *module;
-	const struct rows *rows;
-	const struct row *row;
-	uint64_t vaddr, bias;
 };
 
 const char *stop_name(enum stop why)
@@ -129,7 +140,6 @@ static struct module *module_of_image(struct unwinder *unwinder, const struct im
 	module->image = image;
 	module->eh = rows_compile(image, false);
 	module->go = rows_compile_go(image);
-	module->debug = rows_compile(image, true);
 	module->next = unwinder->modules;
 	unwinder->modules = module;
 	return module;
@@ -137,7 +147,7 @@ static struct module *module_of_image(struct unwinder *unwinder, const struct im
 
 /* A mapping's id never changes its meaning, so what is known of one stays right when the target's maps change.
  */
-static const struct module *module_of(struct unwinder *unwinder, uint32_t id, const struct mapping *mapping)
+static struct module *module_of(struct unwinder *unwinder, uint32_t id, const struct mapping *mapping)
 {
 	if (mapping->image == NULL)
 		return NULL;
@@ -156,23 +166,38 @@ static const struct module *module_of(struct unwinder *unwinder, uint32_t id, co
 	return unwinder->by_mapping[id];
 }
 
-/* Finds the mapping and row of `address`; false when it lies in no executable mapping. */
-static bool find_place(struct unwinder *unwinder, uint64_t address, struct place *place, uint32_t *id)
+/* .debug_frame mostly says again what .eh_frame does, and is as large: it is compiled when that knows nothing
+ * of a pc. */
+static const struct rows *find_debug(struct module *module)
+{
+	if (!module->looked_for_debug) {
+		module->looked_for_debug = true;
+		module->debug = rows_compile(module->image, true);
+	}
+	return module->debug;
+}
+
+static bool look_up_place(struct unwinder *unwinder, uint64_t address, struct place *place, uint32_t *id)
 {
 	*place = (struct place){0};
 	*id = space_find(unwinder->space, address);
 	place->mapping = space_mapping(unwinder->space, *id);
 	if (place->mapping == NULL)
 		return false;
-	place->module = module_of(unwinder, *id, place->mapping);
-	if (place->module == NULL || !mapping_vaddr(place->mapping, address, &place->vaddr))
+	struct module *module = module_of(unwinder, *id, place->mapping);
+	place->module = module;
+	if (module == NULL || !mapping_vaddr(place->mapping, address, &place->vaddr))
 		return true;
 	place->bias = address - place->vaddr;
 	/* In Go code .debug_frame does not know what changes stacks, nor where rbp is. */
-	const struct rows *const tables[] = {place->module->eh, place->module->go, place->module->debug};
+	const struct rows *const tables[] = {module->eh, module->go};
 	for (size_t i = 0; i < sizeof tables / sizeof *tables && place->row == NULL; i++) {
 		place->rows = tables[i];
 		place->row = tables[i] != NULL ? rows_find(tables[i], place->vaddr) : NULL;
+	}
+	if (place->row == NULL) {
+		place->rows = find_debug(module);
+		place->row = place->rows != NULL ? rows_find(place->rows, place->vaddr) : NULL;
 	}
 	return true;
 }
@@ -188,6 +213,22 @@ bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset)
 			return true;
 	}
 	return false;
+}
+
+/* Finds the mapping and row of `address`; false when it lies in no executable mapping. Mappings, images and
+ * tables that were ever seen stay as they are: only which of them is mapped there changes. */
+static bool find_place(struct unwinder *unwinder, uint64_t address, struct place *place, uint32_t *id)
+{
+	uint64_t generation = space_generation(unwinder->space);
+	struct known_place *known = &unwinder->places[(address ^ address >> 10) % PLACES];
+	if (known->address != address || known->generation != generation) {
+		known->found = look_up_place(unwinder, address, &known->place, &known->id);
+		known->address = address;
+		known->generation = generation;
+	}
+	*place = known->place;
+	*id = known->id;
+	return known->found;
 }
 
 /* ---- reading ---- */

@@ -56,3 +56,9 @@ $(TRUTH_DIR):
 $(TRUTH_DIR)/truth: $(BUILD)/tests/truth/truth.o $(LIBRARY) | $(TRUTH_DIR)
 	$(CC) $(SANITIZE) -o $@ $^ $(ALL_LIBS)
 $(BUILD)/tests/truth/truth.o: $(GENERATED)
+
+# What `make bench` times walks with.
+targets: $(BUILD)/truth/walks
+$(BUILD)/truth/walks: $(BUILD)/tests/bench/walks.o $(LIBRARY) | $(TRUTH_DIR)
+	$(CC) $(SANITIZE) -o $@ $^ $(ALL_LIBS)
+$(BUILD)/tests/bench/walks.o: $(GENERATED)
