@@ -144,7 +144,7 @@ fuzz:
 	done
 
 fuzzers: $(FUZZERS)
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/elf.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer $(FUZZ_FLAGS) -o $@ $^ $(ALL_LIBS)
 
@@ -153,7 +153,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
 fuzz-corpus: fuzz-corpus-runners
 	@$(PYTHON) tests/run-all $(BUILD) fuzz
 fuzz-corpus-runners: $(FUZZERS:$(BUILD)/fuzz/%=$(BUILD)/fuzz-once/%)
-$(BUILD)/fuzz-once/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/once.o $(LIBRARY)
+$(BUILD)/fuzz-once/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/once.o $(BUILD)/tests/fuzz/elf.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -o $@ $^ $(ALL_LIBS)
 $(BUILD)/tests/fuzz/%.o: $(GENERATED)
