@@ -69,7 +69,8 @@ static bool close_others(const int *keep, size_t n, int out)
 	int *kept = calloc(n + 2, sizeof *kept);
 	if (kept == NULL)
 		return false;
-	memcpy(kept, keep, n * sizeof *kept);
+	for (size_t i = 0; i < n; i++)
+		kept[i] = keep[i];
 	kept[n++] = out;
 	if (SANITIZED)
 		kept[n++] = STDERR_FILENO;
