@@ -89,9 +89,11 @@ static int ask_files(const struct question *question, struct symbol_quality *qua
 static int ask_perfmap(const struct question *question, struct symbol_quality *quality)
 {
 	struct arena *arena = arena_new();
-	struct perfmap_name *names = calloc(question->n + 1, sizeof *names);
-	struct source_line *lines = calloc(question->n + 1, sizeof *lines);
-	if (arena == NULL || names == NULL || lines == NULL)
+	if (arena == NULL)
+		return -1;
+	struct perfmap_name *names = arena_alloc(arena, (question->n + 1) * sizeof *names);
+	struct source_line *lines = arena_alloc(arena, (question->n + 1) * sizeof *lines);
+	if (names == NULL || lines == NULL)
 		return -1;
 	for (size_t i = 0; i < question->n; i++)
 		names[i].pc = question->vaddrs[i];
