@@ -6,14 +6,20 @@
 #include <stdlib.h>
 
 enum {
-	MAPS_AT_MOST_EVERY_NS = 50000000, /* maps are re-read no more often than this */
+	MAPS_SHARE = 100, /* reading maps again waits for so many times as long as it took */
 	BACK_OFF_NS = 50000000, /* after a first short count; doubled with each further one */
 	BACK_OFF_DOUBLINGS = 7,
 };
 
+bool ledger_may_read_maps(const struct sampler *s)
+{
+	return now_ns(CLOCK_MONOTONIC) - s->maps_ns >= MAPS_SHARE * s->maps_cost_ns;
+}
+
 void ledger_read_maps(struct sampler *s)
 {
 	size_t len;
+	uint64_t before = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	char *text = target_maps(s->target, s->target->live_tid, &len);
 	s->maps_ns = now_ns(CLOCK_MONOTONIC);
 	s->maps_stale = false;
@@ -25,6 +31,7 @@ void ledger_read_maps(struct sampler *s)
 	if (changed > 0)
 		s->is_go = unwinder_go_tls(s->unwinder, &s->go_tls);
 	free(text);
+	s->maps_cost_ns = now_ns(CLOCK_THREAD_CPUTIME_ID) - before;
 }
 
 static void fill_labels(const struct sampler *s, const struct entry *entry, struct labels *labels)
@@ -57,7 +64,7 @@ static void count_walk(struct sampler *s, const struct stack *stack, uint64_t sa
 void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *snapshot, struct stack *stack)
 {
 	unwinder_walk(s->unwinder, snapshot, stack);
-	if (stack->why == STOP_NO_MAPPING && now_ns(CLOCK_MONOTONIC) - s->maps_ns >= MAPS_AT_MOST_EVERY_NS) {
+	if (stack->why == STOP_NO_MAPPING && ledger_may_read_maps(s)) {
 		ledger_read_maps(s);
 		unwinder_walk(s->unwinder, snapshot, stack);
 	}

@@ -11,7 +11,6 @@ enum {
 	 * thousands a second would fill memory, and nobody reads so many. */
 	NAMED_THREADS = 8192,
 	MAPS_EVERY_NS = 1000000000, /* maps are compared this often even if nothing seems new */
-	MAPS_AT_MOST_EVERY_NS = 50000000, /* and re-read no more often than this */
 };
 
 /* ---- the list of threads ---- */
@@ -119,7 +118,7 @@ static bool all_gone(const struct sampler *s)
 static void refresh_maps(struct sampler *s)
 {
 	uint64_t age = s->tick_ns - s->maps_ns;
-	if (age >= MAPS_EVERY_NS || (s->maps_stale && age >= MAPS_AT_MOST_EVERY_NS))
+	if (age >= MAPS_EVERY_NS || (s->maps_stale && ledger_may_read_maps(s)))
 		ledger_read_maps(s);
 }
 

@@ -53,7 +53,7 @@ struct sampler {
 	size_t n_pending; /* interrupted at any time, and not stopped yet */
 	unsigned alone; /* ticks in a row in which one thread ran */
 
-	uint64_t maps_ns; /* when maps were last read */
+	uint64_t maps_ns, maps_cost_ns; /* when maps were last read, and what that cost */
 	bool maps_stale;
 	bool is_go; /* a Go program, whose threads keep their goroutine there (unwinder_go_tls()) */
 	int32_t go_tls;
@@ -84,6 +84,8 @@ static inline bool wants_state(const struct sampler *s)
 /* ---- ledger.c ---- */
 
 void ledger_read_maps(struct sampler *s);
+/* Not so often that it would cost more than a percent of our time. */
+bool ledger_may_read_maps(const struct sampler *s);
 /* Walks a stack; a pc in no known mapping has the maps read anew. The stack lives until the next walk. */
 void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *snapshot, struct stack *stack);
 /* Walks and charges every copy that was taken. No thread of the batch is stopped then. */
