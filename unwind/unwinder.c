@@ -18,6 +18,7 @@ enum {
 	WORDS_MAX = 1 << 18, /* for expressions; some 10 ms */
 	/* What else costs as much as reading so many words: */
 	THROWING_WORDS = 1 << 12, /* is_throwing() */
+	RULES_WORDS = 1 << 5, /* cfi_state_at(), besides the length of the programs */
 	FUNCTION_WORDS = 1 << 10, /* rows_function_start() */
 	SLOT_WORDS = 1 << 4, /* a slot of the stack that may be the lost rbp: code is read */
 };
@@ -600,7 +601,7 @@ static bool step_by_rules(struct walk *walk, const struct cfi_state *rules)
 		return false;
 	/* What is popped already lies in a register: then nothing of the stack is left to pass. */
 	bool is_popped = rules->ra.kind == CFI_REGISTER;
-	if (sp < walk->regs.r[AMD64_RSP] || (sp == walk->regs.r[AMD64_RSP] && !is_popped))
+	if (sp % 8 != 0 || sp < walk->regs.r[AMD64_RSP] || (sp == walk->regs.r[AMD64_RSP] && !is_popped))
 		return false;
 	caller.r[AMD64_RSP] = sp;
 	if (value_by_rule(walk, &rules->rbp, cfa, AMD64_RBP, &value)) {
@@ -642,10 +643,14 @@ static bool step_expression(struct walk *walk, const struct place *place)
 		return false;
 	if (rows_entry(place->rows, &step.place.fde, &entry)) {
 		size_t bytes = entry.initial.left + entry.program.left;
-		if (!spend(walk, bytes < WORDS_MAX ? (unsigned)bytes / 8 + 1 : WORDS_MAX))
+		if (!spend(walk, RULES_WORDS + (unsigned)(bytes < WORDS_MAX ? bytes / 8 : WORDS_MAX)))
 			return false;
-		if (cfi_state_at(&entry, place->vaddr, &rules) && is_plain(walk, &rules))
+		bool known = cfi_state_at(&entry, place->vaddr, &rules);
+		if (known && is_plain(walk, &rules))
 			return step_by_rules(walk, &rules);
+		/* A function that has called another cannot keep its return address in a register that calls change. */
+		if (known && rules.ra.kind == CFI_REGISTER && walk->is_return)
+			return false;
 	}
 	if (!expression_apply(walk->unwinder->expression, &step, &walk->regs) ||
 		walk->regs.r[AMD64_RSP] <= sp) {

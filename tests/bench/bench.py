@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 import conftest  # noqa: E402
 import harm  # noqa: E402
 import pytest  # noqa: E402
+import stacks  # noqa: E402
 import test_real  # noqa: E402
 
 SECONDS = 2 if QUICK else 4
@@ -34,7 +35,7 @@ OWN_USE = r"^own use.*?([\d.]+) % of one core"
 HEAD = ("name", "measured", "bar or peer", "ratio")
 PARTS = ("exactness", "complete stacks", "the end of a run", "pauses, seen from inside the target",
          "slowdown of the target", "the tool's own CPU",
-         "harm, seen from inside the target")
+         "harm, seen from inside the target", "exact stacks by single-stepping", "speed of walks", "complete stacks beside other tools")
 
 
 class Table:
@@ -375,6 +376,7 @@ class Bench:
             attempt(6, "the tool's CPU", self.costs)
         if 7 in wanted:
             harm.measure(self.table)
+        stacks.measure(self, BUILD, wanted, QUICK)
 
 
 def account_ns(pid, tid):
