@@ -12,7 +12,7 @@ enum {
 	FRAMES_MAX = 65536,
 	RECOVER_WORDS = 8192, /* of stack searched for a lost rbp */
 	TRIALS_MAX = 16,
-	PLACES = 1 << 10,
+	PLACES = 1 << 12,
 	ASMCGOCALL_FRAME = 80, /* until 1.20: 64 bytes, aligned to 16 */
 	SWITCHES_MAX = 1024, /* between Go's stacks: C and Go that call each other */
 	WORDS_MAX = 1 << 18, /* for expressions; some 10 ms */
@@ -221,7 +221,7 @@ bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset)
 static bool find_place(struct unwinder *unwinder, uint64_t address, struct place *place, uint32_t *id)
 {
 	uint64_t generation = space_generation(unwinder->space);
-	struct known_place *known = &unwinder->places[(address ^ address >> 10) % PLACES];
+	struct known_place *known = &unwinder->places[(address ^ address >> 12) % PLACES];
 	if (known->address != address || known->generation != generation) {
 		known->found = look_up_place(unwinder, address, &known->place, &known->id);
 		known->address = address;
@@ -648,7 +648,8 @@ static bool step_expression(struct walk *walk, const struct place *place)
 		bool known = cfi_state_at(&entry, place->vaddr, &rules);
 		if (known && is_plain(walk, &rules))
 			return step_by_rules(walk, &rules);
-		/* A function that has called another cannot keep its return address in a register that calls change. */
+		/* A function that has called another cannot keep its return address in a register that calls
+		 * change. */
 		if (known && rules.ra.kind == CFI_REGISTER && walk->is_return)
 			return false;
 	}
