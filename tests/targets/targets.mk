@@ -9,11 +9,11 @@ TARGETS_GO ?= $(firstword $(shell command -v go) $(wildcard /usr/local/go/bin/go
 TARGETS_CLANG ?= $(firstword $(shell command -v clang) gcc)
 TARGETS_WARN := -Wall -Wextra -Wno-unused-parameter
 
-TARGETS_PLAIN := jit short_writes split_30_70 threads64 churn recurse altstack blocked forker execer exec_loop leader_exit \
-	periodic_10ms sigcount undumpable holder maxrss demo sleepers thread_storm fork_storm
+TARGETS_PLAIN := jit jit_frames short_writes split_30_70 threads64 churn recurse altstack blocked forker execer exec_loop leader_exit \
+	periodic_10ms sigcount undumpable holder maxrss demo sleepers thread_storm fork_storm reloader
 TARGETS_CHAIN := c_o0 c_omit_fp pie no_pie static stripped stripped.full
 TARGETS_GOS := go_busy go_stripped go_pie go_pie_stripped go_gc go_gc_stripped go_cgo go_cgo_pie go_cgo_sleep
-TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline blocked_rbp eintr_canary $(TARGETS_GOS) i386_pause)
+TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline plug_a.so plug_b.so blocked_rbp eintr_canary $(TARGETS_GOS) i386_pause)
 
 .PHONY: targets
 targets: $(TARGETS_ALL)
@@ -41,6 +41,11 @@ $(TARGETS_DIR)/stripped: $(TARGETS_DIR)/stripped.full
 
 $(TARGETS_DIR)/cpp_inline: tests/targets/cpp_inline.cc tests/targets/target.h
 	$(TARGETS_CXX) -std=c++17 -O2 -g $(TARGETS_WARN) -o $@ $<
+
+$(TARGETS_DIR)/plug_a.so: PLUG_FLAGS := -DNAME=work_a -DFRAME=64
+$(TARGETS_DIR)/plug_b.so: PLUG_FLAGS := -DNAME=work_b -DFRAME=400
+$(TARGETS_DIR)/plug_a.so $(TARGETS_DIR)/plug_b.so: tests/targets/plug.c tests/targets/target.h
+	$(TARGETS_CC) -std=gnu17 -O2 -g -shared -fPIC $(TARGETS_WARN) $(PLUG_FLAGS) -o $@ $<
 
 $(TARGETS_DIR)/blocked_rbp: tests/targets/blocked.c tests/targets/target.h
 	$(TARGETS_CLANG) -std=gnu17 -O0 -g -fno-omit-frame-pointer $(TARGETS_WARN) -o $@ $< -pthread

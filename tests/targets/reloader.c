@@ -1,0 +1,33 @@
+/* Loads one library, works in it, unloads it, and loads another, mostly to the same addresses. reloader
+ * MILLISECONDS A B */
+#include "target.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+static void work_in(const char *path, const char *name, uint64_t ns)
+{
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	void *symbol = library != NULL ? dlsym(library, name) : NULL;
+	void (*work)(uint64_t);
+	if (symbol == NULL) {
+		fprintf(stderr, "%s\n", dlerror());
+		exit(1);
+	}
+	memcpy(&work, &symbol, sizeof work);
+	work(target_clock_ns(CLOCK_MONOTONIC) + ns);
+	dlclose(library);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 4)
+		return 64;
+	uint64_t ns = strtoull(argv[1], NULL, 10) * 1000000;
+	target_init();
+	target_ready();
+	for (;;) {
+		work_in(argv[2], "work_a", ns);
+		work_in(argv[3], "work_b", ns);
+	}
+}
