@@ -311,6 +311,11 @@ size_t rows_count(const struct rows *rows)
 	return rows->n;
 }
 
+size_t rows_bytes(const struct rows *rows)
+{
+	return rows->cap * sizeof *rows->v + rows->cap_fdes * sizeof *rows->fdes + rows->len;
+}
+
 bool rows_go_tls(const struct rows *rows, int32_t *offset)
 {
 	if (rows->has_go_tls)

@@ -63,6 +63,7 @@ struct rows *rows_from_bytes(const uint8_t *bytes, size_t len, uint64_t vaddr, b
 void rows_free(struct rows *rows);
 
 size_t rows_count(const struct rows *rows);
+size_t rows_bytes(const struct rows *rows); /* of memory that they take */
 /* Go: where a thread's current goroutine is found, see gorows_tls(). False in all but Go's rows. */
 bool rows_go_tls(const struct rows *rows, int32_t *offset);
 /* The row that covers link-time address `vaddr`, NULL when there is none or it is ROW_NONE. Borrowed. */

@@ -7,6 +7,7 @@
 #include "unwind/rows.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 enum {
 	FRAMES_MAX = 65536,
@@ -22,6 +23,10 @@ enum {
 	FUNCTION_WORDS = 1 << 10, /* rows_function_start() */
 	SLOT_WORDS = 1 << 4, /* a slot of the stack that may be the lost rbp: code is read */
 };
+
+/* For the tables of all modules together: 30 million rows, and fifty times what LLVM's library takes. */
+static const size_t TABLE_BYTES_MAX = 512u << 20;
+static const int64_t TABLE_NS_MAX = INT64_C(5) * 1000000000;
 
 /* The tables of one image. */
 struct module {
@@ -55,6 +60,8 @@ struct unwinder {
 	struct module **by_mapping; /* by mapping id; NULL: not looked for yet */
 	size_t n_by_mapping;
 	struct known_place places[PLACES];
+	size_t table_bytes; /* of all modules */
+	int64_t table_ns; /* CPU time that they took */
 	struct expression *expression;
 	struct frame *frames;
 	size_t cap;
@@ -131,6 +138,28 @@ void unwinder_free(struct unwinder *unwinder)
 
 /* ---- modules ---- */
 
+static int64_t thread_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+enum table { TABLE_EH, TABLE_GO, TABLE_DEBUG };
+
+/* Each table has its limits (rows.h), but a target can map any number of files that reach them. */
+static struct rows *compile(struct unwinder *unwinder, const struct image *image, enum table which)
+{
+	if (unwinder->table_bytes >= TABLE_BYTES_MAX || unwinder->table_ns >= TABLE_NS_MAX)
+		return NULL;
+	int64_t begin_ns = thread_ns();
+	struct rows *rows =
+		which == TABLE_GO ? rows_compile_go(image) : rows_compile(image, which == TABLE_DEBUG);
+	unwinder->table_bytes += rows != NULL ? rows_bytes(rows) : 0;
+	unwinder->table_ns += thread_ns() - begin_ns;
+	return rows;
+}
+
 static struct module *module_of_image(struct unwinder *unwinder, const struct image *image)
 {
 	struct module *module = unwinder->modules;
@@ -139,8 +168,8 @@ static struct module *module_of_image(struct unwinder *unwinder, const struct im
 	if (module != NULL || (module = calloc(1, sizeof *module)) == NULL)
 		return module;
 	module->image = image;
-	module->eh = rows_compile(image, false);
-	module->go = rows_compile_go(image);
+	module->eh = compile(unwinder, image, TABLE_EH);
+	module->go = compile(unwinder, image, TABLE_GO);
 	module->next = unwinder->modules;
 	unwinder->modules = module;
 	return module;
@@ -169,11 +198,11 @@ static struct module *module_of(struct unwinder *unwinder, uint32_t id, const st
 
 /* .debug_frame mostly says again what .eh_frame does, and is as large: it is compiled when that knows nothing
  * of a pc. */
-static const struct rows *find_debug(struct module *module)
+static const struct rows *find_debug(struct unwinder *unwinder, struct module *module)
 {
 	if (!module->looked_for_debug) {
 		module->looked_for_debug = true;
-		module->debug = rows_compile(module->image, true);
+		module->debug = compile(unwinder, module->image, TABLE_DEBUG);
 	}
 	return module->debug;
 }
@@ -197,7 +226,7 @@ static bool look_up_place(struct unwinder *unwinder, uint64_t address, struct pl
 		place->row = tables[i] != NULL ? rows_find(tables[i], place->vaddr) : NULL;
 	}
 	if (place->row == NULL) {
-		place->rows = find_debug(module);
+		place->rows = find_debug(unwinder, module);
 		place->row = place->rows != NULL ? rows_find(place->rows, place->vaddr) : NULL;
 	}
 	return true;

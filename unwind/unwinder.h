@@ -8,7 +8,8 @@
 struct unwinder;
 
 /* `space` is borrowed and must outlive the unwinder. `max_depth`: frames to keep of one stack (both ends are
- * kept, see struct stack). Returns NULL when memory is out. */
+ * kept, see struct stack). Unwind tables are compiled when a module is first met, up to 512 MB and 5 s of CPU
+ * time for all of them; the others count as missing. Returns NULL when memory is out. */
 struct unwinder *unwinder_new(const struct space *space, size_t max_depth);
 void unwinder_free(struct unwinder *unwinder);
 
