@@ -21,13 +21,12 @@ static void work_in(const char *path, const char *name, uint64_t ns)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4)
+	if (argc != 5)
 		return 64;
-	uint64_t ns = strtoull(argv[1], NULL, 10) * 1000000;
 	target_init();
 	target_ready();
 	for (;;) {
-		work_in(argv[2], "work_a", ns);
-		work_in(argv[3], "work_b", ns);
+		work_in(argv[1], "work_a", strtoull(argv[2], NULL, 10) * 1000000);
+		work_in(argv[3], "work_b", strtoull(argv[4], NULL, 10) * 1000000);
 	}
 }
