@@ -734,7 +734,7 @@ bool cfi_state_at(const struct cfi_entry *entry, uint64_t pc, struct cfi_state *
 {
 	struct scan scan;
 	struct cie cie;
-	struct cfi_state state;
+	struct cfi_state state = {0};
 	struct program program = program_of(entry, &scan, &cie);
 	program.wanted = &state;
 	program.wanted_pc = pc;
