@@ -149,12 +149,12 @@ def started(bench, name, action):
         finally:
             service.close()
         return
-    commands = {"python3": ["/usr/bin/python3", "-c", PYTHON], "node": ["node", "-e", NODE], "rust": [str(bench.build / "truth/rust")],
+    commands = {"python3": ["/usr/bin/python3", "-c", PYTHON], "node": ["node", "-e", NODE], "rust": [str(bench.build / "truth/rust"), "calm"],
                 "clang++ compiling": compiling(bench.folder), "Go": [str(bench.build / "targets/go_busy")]}
     command = commands.get(name) or [str(bench.build / "targets" / name)]
     if not shutil.which(command[0]):
         pytest.skip(f"{command[0]} is not there")
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         conftest.burn_until(process.pid, 300_000_000)
         pid = process.pid

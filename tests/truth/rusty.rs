@@ -1,4 +1,4 @@
-// Closures, iterators, formatting, trait objects, and a caught panic, for ever.
+// Closures, iterators, formatting, trait objects, and, without an argument, a caught panic, for ever.
 use std::hint::black_box;
 
 extern "C" {
@@ -31,13 +31,14 @@ fn panics(n: u64) -> u64 {
 
 fn main() {
     unsafe { write(-1, std::ptr::null(), 0) };
+    let calm = std::env::args().len() > 1;
     let mut n = 1u64;
     loop {
         let mut v: Vec<u64> = (0..9).map(|i| i * n % 7).collect();
         v.sort_by(|a, b| b.cmp(a));
         let text = format!("{} {:?}", n, &v[..3]);
         let shape: Box<dyn Shape> = Box::new(Square(n));
-        let caught = std::panic::catch_unwind(|| panics(n)).is_err();
+        let caught = !calm && std::panic::catch_unwind(|| panics(n)).is_err();
         black_box((deep(n % 5), text.len(), shape.area(), caught));
         n += 1;
     }
