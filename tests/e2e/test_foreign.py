@@ -51,7 +51,8 @@ def public():
 def assert_is_c_o0(profile, path):
     assert profile.mappings[0].file == path
     assert profile.mappings[0].build_id == build_id("c_o0")
-    assert profile.share_under("inner") >= 0.95, profile.chains()
+    # Of what was sampled: on a crowded machine much lies between samples.
+    assert profile.stacks and profile.share(lambda sample: "inner" in sample.functions, profile.stacks) >= 0.95, profile.chains()
 
 
 # ---- other namespaces ----
@@ -65,7 +66,7 @@ def test_another_file_at_the_same_path_of_another_mount_namespace(start, tool, f
     unshare = ["unshare", "-m", *(["-p", "-f", "--mount-proc", "--kill-child"] if pid_namespace else [])]
     target = start("c_o0", path, command=(*unshare, "sh", "-c", script, "sh"))
     pid = child_of(target.pid) if pid_namespace else target.pid
-    profile = tool.record(pid, "-r", 199).load()
+    profile = tool.record(pid, "-r", 199, duration="1s").load()
     assert os.readlink(f"/proc/{pid}/exe") == path
     assert_is_c_o0(profile, path)
     assert_untouched(pid)
@@ -79,7 +80,7 @@ def test_file_that_only_the_target_sees(start, tool, folder, can_unshare):
     pid = child_of(target.pid)
     path = os.path.join(folder, "app")
     assert not os.path.exists(path)
-    assert_is_c_o0(tool.record(pid, "-r", 199).load(), path)
+    assert_is_c_o0(tool.record(pid, "-r", 199, duration="1s").load(), path)
 
 
 def child_of(pid):
@@ -103,13 +104,13 @@ def test_file_that_changed_since_it_was_started(start, tool, folder, how):
         os.unlink(path)
     if how == "written anew":
         shutil.copy(os.path.join(TARGETS, "split_30_70"), path)
-    profile = tool.record(target.pid, "-r", 199).load()
+    profile = tool.record(target.pid, "-r", 199, duration="1s").load()
     assert_is_c_o0(profile, path)
 
 
 def test_program_without_a_file(start, tool):
     target = start("c_o0", command=(sys.executable, "-c", FROM_MEMORY))
-    profile = tool.record(target.pid, "-r", 199).load()
+    profile = tool.record(target.pid, "-r", 199, duration="1s").load()
     assert_is_c_o0(profile, "/memfd:from_memory")
 
 
@@ -165,7 +166,7 @@ def refuse_seccomp():
 @as_root
 def test_kernel_without_seccomp(start, tool):
     target = start("c_o0")
-    run = tool.record(target.pid, "-r", 199, "-v", preexec_fn=refuse_seccomp)
+    run = tool.record(target.pid, "-r", 199, "-v", duration="1s", preexec_fn=refuse_seccomp)
     assert_is_c_o0(run.load(), os.path.join(TARGETS, "c_o0"))
     assert re.search(r"^symbols +are read by a process that is confined less than intended: system calls are not filtered$", run.stderr, re.M)
 
@@ -181,4 +182,4 @@ def test_root_of_a_user_namespace(tool, folder):
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "confined less than intended: it stays root" in done.stderr, done.stderr
-    assert pprof.load(path).share_under("inner") >= 0.9
+    assert_is_c_o0(pprof.load(path), os.path.join(TARGETS, "c_o0"))

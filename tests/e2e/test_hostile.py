@@ -30,7 +30,8 @@ def record(start, tool, path, duration="1s"):
 
 
 def assert_names(profile, function):
-    assert profile.share_under(function) >= 0.95, profile.chains()
+    # Of what was sampled: on a crowded machine much lies between samples.
+    assert profile.stacks and profile.share(lambda sample: function in sample.functions, profile.stacks) >= 0.95, profile.chains()
 
 
 def child_of(process):
@@ -66,7 +67,7 @@ def test_more_work_than_a_module_is_worth(start, tool, folder):
         assert_names(profile, "victim")
         # On a fast machine deep_nesting may be done within its limits.
         if name == "endless_lines" or re.search("^symbols ", run.stderr, re.M):
-            told = comment_of(profile, name).split("; ", 1)[1]
+            told = comment_of(profile, name).rsplit("; ", 1)[1]
             assert re.search(rf"^symbols +{name}: .*(limit was reached|s of CPU time|longer than)", run.stderr, re.M), run.stderr
             assert told in run.stderr and any(comment.startswith("symbols ") and told in comment for comment in profile.comments)
 
@@ -85,7 +86,7 @@ def test_zip_bomb(start, tool, folder, claims):
         assert re.search(rf"^symbols +bomb{claims}: its debug information was not read", run.stderr, re.M)
 
 
-@pytest.mark.parametrize("count", [1 << 16, 1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize("count", [1 << 16, (1 << 64) - 1])
 def test_more_sections_than_the_file_has(start, tool, folder, count):
     run, profile = record(start, tool, hostile.many_sections(folder, count))
     assert "of its frames 0.0 % have a function" in comment_of(profile, f"sections{count}")
