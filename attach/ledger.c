@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 enum {
+	PREPARE_NS = 500000000, /* for compiling unwind tables beforehand */
 	MAPS_SHARE = 100, /* reading maps again waits for so many times as long as it took */
 	BACK_OFF_NS = 50000000, /* after a first short count; doubled with each further one */
 	BACK_OFF_DOUBLINGS = 7,
@@ -28,6 +29,8 @@ void ledger_read_maps(struct sampler *s)
 	int changed = space_update(s->space, text, len);
 	if (changed < 0)
 		s->result->out_of_memory = true;
+	if (changed > 0)
+		unwinder_prepare(s->unwinder, PREPARE_NS);
 	if (changed > 0)
 		s->is_go = unwinder_go_tls(s->unwinder, &s->go_tls);
 	free(text);

@@ -254,6 +254,8 @@ static int begin(struct sampler *s)
 	sigaddset(&s->signals, SIGINT);
 	sigaddset(&s->signals, SIGTERM);
 	sigaddset(&s->signals, SIGHUP);
+	/* Before the first thread has us as its tracer: its signals would wait while tables are compiled. */
+	ledger_read_maps(s);
 	s->tick_ns = s->last_tick_ns = now_ns(CLOCK_MONOTONIC);
 	target_cpu_ns(s->target, &s->start_cpu_ns);
 	s->last_cpu_ns = s->start_cpu_ns;

@@ -232,6 +232,16 @@ static bool look_up_place(struct unwinder *unwinder, uint64_t address, struct pl
 	return true;
 }
 
+void unwinder_prepare(struct unwinder *unwinder, int64_t cpu_ns)
+{
+	int64_t end = thread_ns() + cpu_ns;
+	for (uint32_t id = 0; id < space_count(unwinder->space) && thread_ns() < end; id++) {
+		const struct mapping *mapping = space_mapping(unwinder->space, id);
+		if (mapping->live && mapping->image != NULL)
+			module_of(unwinder, id, mapping);
+	}
+}
+
 bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset)
 {
 	for (uint32_t id = 0; id < space_count(unwinder->space); id++) {

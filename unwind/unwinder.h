@@ -13,6 +13,10 @@ struct unwinder;
 struct unwinder *unwinder_new(const struct space *space, size_t max_depth);
 void unwinder_free(struct unwinder *unwinder);
 
+/* Compiles the tables of all live mappings, for as long as it takes up to `cpu_ns`; those that are left are
+ * compiled when they are first met. */
+void unwinder_prepare(struct unwinder *unwinder, int64_t cpu_ns);
+
 /* Go: where threads keep their current goroutine (gorows_tls()), by the first Go program among the live
  * mappings. False when there is none, or it cannot be told. Compiles that program's tables: not to be called
  * while a thread is stopped. */
