@@ -2,7 +2,7 @@
 # the Makefile; `make truth` builds all. What a machine lacks (Rust, musl) is left out, and tests/e2e/test_truth.py says so.
 
 TRUTH_DIR := $(BUILD)/truth
-TRUTH_RUSTC ?= $(firstword $(shell command -v rustc) $(wildcard /root/.cargo/bin/rustc))
+TRUTH_RUSTC ?= $(firstword $(shell command -v rustc) $(wildcard $(HOME)/.cargo/bin/rustc))
 TRUTH_MUSL ?= $(shell command -v musl-gcc)
 TRUTH_NO_TABLES := -fno-asynchronous-unwind-tables -fno-unwind-tables
 
