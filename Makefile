@@ -14,12 +14,12 @@ OPTIMIZE ?= -O2 -g
 HARDEN ?= -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2
 HARDEN_LINK ?= -Wl,-z,relro,-z,now
 SANITIZE ?=
-PACKAGES := libunwind-ptrace libunwind-generic libdw libelf libprotobuf-c zlib
+PACKAGES := libunwind-ptrace libunwind-generic libprotobuf-c zlib liblzma libzstd
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DCPROF_VERSION='"$(VERSION)"' $(OPTIMIZE) $(HARDEN) $(SANITIZE) $(WARNINGS) -I. -I$(BUILD)/gen \
 	$(shell pkg-config --cflags $(PACKAGES)) $(CFLAGS)
 # libiberty has no .pc file.
 ALL_LIBS = $(HARDEN_LINK) $(shell pkg-config --libs $(PACKAGES)) -liberty -lm -pthread $(LDFLAGS)
-# Debian's libunwind.a needs lzma, its libdw.a needs bz2 too.
+# Debian's libdw.a needs bz2, too.
 STATIC_LIBS = $(shell pkg-config --libs --static $(PACKAGES)) -lbz2 -liberty -lm -pthread $(LDFLAGS)
 
 ROOMS := attach unwind symbols encoder

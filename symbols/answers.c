@@ -1,5 +1,5 @@
-/* One message: a header, the strings, the lines, the number of lines of each answer. Numbers are of this
- * machine: both ends are the same program. */
+/* One message: a header, the strings, the lines, the number of lines of each answer, the halves that are
+ * missing. Numbers are of this machine: both ends are the same program. */
 #include "symbols/answers.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@ static const uint32_t MAGIC = 0x63707231;
 struct header {
 	uint32_t magic;
 	uint32_t n_strings, string_bytes; /* each terminated */
-	uint32_t n_lines, n_answers;
+	uint32_t n_lines, n_answers, n_missing;
 	uint32_t source, trouble; /* strings */
 	uint32_t complete;
 };
@@ -20,6 +20,10 @@ struct header {
 struct packed_line {
 	uint32_t function, system_name, file; /* strings */
 	uint32_t line, start_line;
+};
+
+struct packed_missing {
+	uint32_t folder, name; /* strings */
 };
 
 /* ---- writing ---- */
@@ -48,9 +52,9 @@ static uint32_t string_number(struct encoder *encoder, const char *text)
 	return encoder->n_strings++;
 }
 
-static int encoder_open(struct encoder *encoder, size_t n_lines)
+static int encoder_open(struct encoder *encoder, size_t n_lines, size_t n_missing)
 {
-	size_t strings = 3 * n_lines + 2; /* the source and the trouble, too */
+	size_t strings = 3 * n_lines + 2 * n_missing + 2; /* the source and the trouble, too */
 	encoder->n_slots = SLOTS_MIN;
 	while (encoder->n_slots <= 2 * strings)
 		encoder->n_slots *= 2;
@@ -66,10 +70,11 @@ static void put(uint8_t **at, const void *bytes, size_t len)
 }
 
 static uint8_t *join(const struct encoder *encoder, const struct header *header,
-	const struct packed_line *lines, const struct symbolized *answers, size_t *len)
+	const struct packed_line *lines, const struct symbolized *answers, const struct packed_missing *missing,
+	size_t *len)
 {
 	*len = sizeof *header + encoder->string_bytes + header->n_lines * sizeof *lines +
-	       header->n_answers * sizeof(uint32_t);
+	       header->n_answers * sizeof(uint32_t) + header->n_missing * sizeof *missing;
 	uint8_t *bytes = malloc(*len), *at = bytes;
 	if (bytes == NULL)
 		return NULL;
@@ -81,6 +86,7 @@ static uint8_t *join(const struct encoder *encoder, const struct header *header,
 		uint32_t n = (uint32_t)answers[i].n;
 		put(&at, &n, sizeof n);
 	}
+	put(&at, missing, header->n_missing * sizeof *missing);
 	return bytes;
 }
 
@@ -93,7 +99,9 @@ uint8_t *answers_encode(
 	for (size_t i = 0; i < n; i++)
 		n_lines += answers[i].n;
 	struct packed_line *lines = calloc(n_lines + 1, sizeof *lines);
-	if (lines == NULL || n_lines > UINT32_MAX / 4 || encoder_open(&encoder, n_lines) != 0)
+	struct packed_missing *missing = calloc(quality->n_missing + 1, sizeof *missing);
+	if (lines == NULL || missing == NULL || quality->n_missing > SYMBOL_SPLIT_MAX ||
+		n_lines > UINT32_MAX / 4 || encoder_open(&encoder, n_lines, quality->n_missing) != 0)
 		goto out;
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < answers[i].n; k++) {
@@ -104,7 +112,12 @@ uint8_t *answers_encode(
 				.line = line->line,
 				.start_line = line->start_line};
 		}
+	for (size_t i = 0; i < quality->n_missing; i++)
+		missing[i] =
+			(struct packed_missing){.folder = string_number(&encoder, quality->missing[i].folder),
+				.name = string_number(&encoder, quality->missing[i].name)};
 	struct header header = {.magic = MAGIC,
+		.n_missing = (uint32_t)quality->n_missing,
 		.n_lines = (uint32_t)n_lines,
 		.n_answers = (uint32_t)n,
 		.source = string_number(&encoder, quality->source),
@@ -113,9 +126,10 @@ uint8_t *answers_encode(
 	header.n_strings = encoder.n_strings;
 	header.string_bytes = (uint32_t)encoder.string_bytes;
 	if (encoder.string_bytes <= UINT32_MAX)
-		bytes = join(&encoder, &header, lines, answers, len);
+		bytes = join(&encoder, &header, lines, answers, missing, len);
 out:
 	free(lines);
+	free(missing);
 	free(encoder.slots);
 	free(encoder.strings);
 	return bytes;
@@ -125,7 +139,7 @@ out:
 
 struct decoder {
 	struct header header;
-	const uint8_t *strings, *lines, *counts;
+	const uint8_t *strings, *lines, *counts, *missing;
 	struct arena *arena;
 	const char **text; /* by number */
 	bool no_memory;
@@ -140,14 +154,16 @@ static int split(struct decoder *decoder, const uint8_t *bytes, size_t len, size
 	memcpy(header, bytes, sizeof *header);
 	uint64_t lines_bytes = header->n_lines * (uint64_t)sizeof(struct packed_line);
 	uint64_t counts_bytes = header->n_answers * (uint64_t)sizeof(uint32_t);
-	if (header->magic != MAGIC || header->n_answers != n ||
-		len - sizeof *header != header->string_bytes + lines_bytes + counts_bytes ||
+	uint64_t missing_bytes = header->n_missing * (uint64_t)sizeof(struct packed_missing);
+	if (header->magic != MAGIC || header->n_answers != n || header->n_missing > SYMBOL_SPLIT_MAX ||
+		len - sizeof *header != header->string_bytes + lines_bytes + counts_bytes + missing_bytes ||
 		header->n_strings > header->string_bytes || header->source >= header->n_strings ||
 		header->trouble >= header->n_strings)
 		return -1;
 	decoder->strings = bytes + sizeof *header;
 	decoder->lines = decoder->strings + header->string_bytes;
 	decoder->counts = decoder->lines + lines_bytes;
+	decoder->missing = decoder->counts + counts_bytes;
 	return 0;
 }
 
@@ -233,6 +249,21 @@ static struct source_line *read_lines(struct decoder *decoder)
 	return lines;
 }
 
+static struct split_name *read_missing(struct decoder *decoder)
+{
+	uint32_t n = decoder->header.n_missing, strings = decoder->header.n_strings;
+	struct split_name *missing = arena_alloc(decoder->arena, ((size_t)n + 1) * sizeof *missing);
+	decoder->no_memory = missing == NULL;
+	for (uint32_t i = 0; missing != NULL && i < n; i++) {
+		struct packed_missing packed;
+		memcpy(&packed, decoder->missing + i * sizeof packed, sizeof packed);
+		if (packed.folder >= strings || packed.name >= strings)
+			return NULL;
+		missing[i] = (struct split_name){decoder->text[packed.folder], decoder->text[packed.name]};
+	}
+	return missing;
+}
+
 static uint32_t count_at(const struct decoder *decoder, size_t i)
 {
 	uint32_t count;
@@ -251,13 +282,15 @@ static bool counts_are_good(const struct decoder *decoder)
 	return sum == decoder->header.n_lines;
 }
 
-static void give(const struct decoder *decoder, const struct source_line *lines, struct symbolized *out,
-	struct symbol_quality *quality)
+static void give(const struct decoder *decoder, const struct source_line *lines,
+	const struct split_name *missing, struct symbolized *out, struct symbol_quality *quality)
 {
 	size_t n = decoder->header.n_answers;
 	*quality = (struct symbol_quality){.addresses = n,
 		.source = decoder->text[decoder->header.source],
 		.trouble = decoder->text[decoder->header.trouble],
+		.missing = missing,
+		.n_missing = decoder->header.n_missing,
 		.complete = decoder->header.complete != 0};
 	for (size_t i = 0; i < n; i++) {
 		size_t count = count_at(decoder, i);
@@ -275,8 +308,9 @@ int answers_decode(const uint8_t *bytes, size_t len, struct arena *arena, struct
 	int outcome = -1;
 	if (split(&decoder, bytes, len, n) == 0 && counts_are_good(&decoder) && read_strings(&decoder) == 0) {
 		const struct source_line *lines = read_lines(&decoder);
-		if (lines != NULL) {
-			give(&decoder, lines, out, quality);
+		const struct split_name *missing = lines != NULL ? read_missing(&decoder) : NULL;
+		if (missing != NULL) {
+			give(&decoder, lines, missing, out, quality);
 			outcome = 0;
 		}
 	}

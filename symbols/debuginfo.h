@@ -1,20 +1,16 @@
-/* The DWARF sections of an image, opened for libdw. The wanted sections are copied, within limits, into an ELF
- * image of our own making in anonymous memory: libelf never sees the file's own headers, libdw never opens a
- * file by a name in it, and a file that is truncated meanwhile is a short read. */
+/* The DWARF sections of one file, read piece by piece: what is in memory is what is asked for, whether the file
+ * has 1 MB or 1 GB of them. Nothing is mapped, so that a file that shrinks meanwhile gives short reads; only
+ * compressed sections are inflated as a whole. */
 #ifndef SYMBOLS_DEBUGINFO_H
 #define SYMBOLS_DEBUGINFO_H
 
-#include "symbols/cursor.h"
+#include "symbols/arena.h"
 #include "unwind/image.h"
-
-#include <elfutils/libdw.h>
 
 struct debuginfo;
 
-/* The sections that are kept. */
 enum debug_section {
 	DEBUG_INFO,
-	DEBUG_TYPES,
 	DEBUG_ABBREV,
 	DEBUG_LINE,
 	DEBUG_LINE_STR,
@@ -23,18 +19,26 @@ enum debug_section {
 	DEBUG_ADDR,
 	DEBUG_RANGES,
 	DEBUG_RNGLISTS,
+	DEBUG_CU_INDEX,
 	DEBUG_SECTIONS
 };
 
-/* Opens the DWARF of `image`, with that of the file it shares information with (`shared_image`, NULL when there
- * is none). The images are not needed afterwards. NULL when there is none, when it is damaged or when it is
- * larger than the limit. */
-struct debuginfo *debuginfo_open(const struct image *image, const struct image *shared_image);
+/* The DWARF of `image`, which is borrowed until debuginfo_close(); with `split`, the sections of a split half
+ * (.debug_info.dwo ...). Compressed and .zdebug sections are inflated within a limit. NULL when there is no
+ * DWARF, when it is damaged, and when memory is out. */
+struct debuginfo *debuginfo_open(const struct image *image, bool split);
 void debuginfo_close(struct debuginfo *debuginfo);
 
-/* Borrowed until debuginfo_close(). */
-Dwarf *debuginfo_dwarf(const struct debuginfo *debuginfo);
-/* The (uncompressed) bytes, borrowed until debuginfo_close(); empty when there is no such section. */
-struct bytes debuginfo_section(const struct debuginfo *debuginfo, enum debug_section which);
+/* 0 when there is no such section. */
+uint64_t debuginfo_size(const struct debuginfo *debuginfo, enum debug_section which);
+/* Copies up to `len` bytes; returns how many there were. Small reads near each other cost little. */
+size_t debuginfo_read(
+	struct debuginfo *debuginfo, enum debug_section which, uint64_t offset, void *buffer, size_t len);
+/* A number of 1 to 8 bytes; 0 when it does not lie in the section. */
+uint64_t debuginfo_uint(struct debuginfo *debuginfo, enum debug_section which, uint64_t offset, size_t size);
+/* A terminated text, kept by `arena`; "" when it is none, or is too long for a name. NULL when memory is out.
+ */
+const char *debuginfo_string(
+	struct debuginfo *debuginfo, enum debug_section which, uint64_t offset, struct arena *arena);
 
 #endif

@@ -5,7 +5,6 @@
 #define SYMBOLS_DWARF_H
 
 #include "symbols/arena.h"
-#include "symbols/debuginfo.h"
 #include "symbols/symbolizer.h"
 
 /* What DWARF says about one address. */
@@ -18,16 +17,17 @@ struct dwarf_chain {
 	uint32_t line;
 };
 
-/* How much of what there is was read. */
-enum dwarf_extent {
-	DWARF_WHOLE,
-	DWARF_SPLIT, /* some is in files that are not read (split DWARF) */
-	DWARF_LIMITED, /* a limit was reached */
+struct dwarf_outcome {
+	bool found; /* there is DWARF */
+	bool limited; /* a limit was reached */
+	const struct split_name
+		*missing; /* halves of units that were not among the files; owned by the arena */
+	size_t n_missing;
 };
 
-/* Fills out[0..n) for pcs[0..n), which are sorted. Everything is owned by `arena`. Damage makes answers empty;
- * -1 only when memory is out. */
-int dwarf_lookup(const struct debuginfo *debuginfo, struct arena *arena, const uint64_t *pcs, size_t n,
-	struct dwarf_chain *out, enum dwarf_extent *extent);
+/* Fills out[0..n) for pcs[0..n), which are sorted, from the DWARF in the files. Everything is owned by `arena`.
+ * Damage makes answers empty; -1 only when memory is out. */
+int dwarf_lookup(const struct symbol_files *files, struct arena *arena, const uint64_t *pcs, size_t n,
+	struct dwarf_chain *out, struct dwarf_outcome *outcome);
 
 #endif

@@ -24,6 +24,7 @@ struct candidate {
 	uint64_t end;
 	uint32_t name;
 	uint8_t rank; /* 0: there is none */
+	uint8_t table; /* whose name it is */
 	bool preferred;
 };
 
@@ -35,9 +36,17 @@ struct slot {
 	uint64_t sized_end; /* where a sized symbol ended, at or below this address; likewise */
 };
 
+/* A table of symbols with their names. */
+struct table {
+	const struct image *image;
+	struct section symbols, strings;
+};
+
+enum { TABLES_MAX = 2 };
+
 struct lookup {
-	const struct image *strings_of;
-	struct section strings;
+	struct table tables[TABLES_MAX];
+	uint8_t n_tables;
 	struct elfsym *v;
 	struct slot *slots;
 	size_t n;
@@ -94,19 +103,21 @@ static size_t lower_bound(const struct lookup *lookup, uint64_t pc)
 }
 
 /* Reads a name without its @VERSION into lookup->name; returns its length, 0 when there is none. */
-static size_t name_read(struct lookup *lookup, uint32_t offset)
+static size_t name_read(struct lookup *lookup, const struct candidate *candidate)
 {
-	if (offset >= lookup->strings.size)
+	const struct table *table = &lookup->tables[candidate->table];
+	uint32_t offset = candidate->name;
+	if (offset >= table->strings.size)
 		return 0;
 	/* Most names are short: one small read, and a second one for the rest. */
-	uint64_t left = lookup->strings.size - offset;
+	uint64_t left = table->strings.size - offset;
 	size_t got = 0;
 	for (size_t want = 128; got < sizeof(lookup->name); want = sizeof(lookup->name)) {
 		size_t limit = left < want ? (size_t)left : want;
 		if (limit <= got)
 			return 0;
-		size_t more = image_read(lookup->strings_of, lookup->strings.offset + offset + got,
-			lookup->name + got, limit - got);
+		size_t more = image_read(
+			table->image, table->strings.offset + offset + got, lookup->name + got, limit - got);
 		const char *end = memchr(lookup->name + got, '\0', more);
 		got += more;
 		if (end != NULL) {
@@ -159,7 +170,7 @@ static void offer_label(struct lookup *lookup, struct candidate candidate)
 	size_t i = lower_bound(lookup, candidate.value);
 	if (i == lookup->n || lookup->v[i].pc >= candidate.end)
 		return;
-	size_t len = name_read(lookup, candidate.name);
+	size_t len = name_read(lookup, &candidate);
 	if (!name_is_ignored(lookup->name, len) && candidate_better(&candidate, &lookup->slots[i].label))
 		lookup->slots[i].label = candidate;
 }
@@ -168,7 +179,7 @@ static void offer_sized(struct lookup *lookup, struct candidate candidate)
 {
 	size_t i = lower_bound(lookup, candidate.value);
 	if (i < lookup->n && lookup->v[i].pc < candidate.end) {
-		size_t len = name_read(lookup, candidate.name);
+		size_t len = name_read(lookup, &candidate);
 		if (name_is_ignored(lookup->name, len))
 			return;
 		for (; i < lookup->n && lookup->v[i].pc < candidate.end; i++) {
@@ -183,10 +194,12 @@ static void offer_sized(struct lookup *lookup, struct candidate candidate)
 		lookup->slots[i].sized_end = candidate.end;
 }
 
-static void offer(struct lookup *lookup, const Elf64_Sym *symbol)
+static void offer(struct lookup *lookup, uint8_t table, const Elf64_Sym *symbol)
 {
-	struct candidate candidate = {
-		.value = symbol->st_value, .name = symbol->st_name, .rank = symbol_rank(symbol)};
+	struct candidate candidate = {.value = symbol->st_value,
+		.name = symbol->st_name,
+		.rank = symbol_rank(symbol),
+		.table = table};
 	if (candidate.rank == 0)
 		return;
 	candidate.end = code_section_end(lookup, symbol->st_value);
@@ -201,8 +214,10 @@ static void offer(struct lookup *lookup, const Elf64_Sym *symbol)
 	}
 }
 
-static int table_stream(struct lookup *lookup, const struct image *image, const struct section *table)
+static int table_stream(struct lookup *lookup, uint8_t number)
 {
+	const struct image *image = lookup->tables[number].image;
+	const struct section *table = &lookup->tables[number].symbols;
 	size_t bytes = SYMBOLS_PER_READ * sizeof(Elf64_Sym);
 	Elf64_Sym *symbols = malloc(bytes);
 	if (symbols == NULL)
@@ -211,7 +226,7 @@ static int table_stream(struct lookup *lookup, const struct image *image, const 
 		size_t want = table->size - at < bytes ? (size_t)(table->size - at) : bytes;
 		size_t count = image_read(image, table->offset + at, symbols, want) / sizeof(*symbols);
 		for (size_t i = 0; i < count; i++)
-			offer(lookup, &symbols[i]);
+			offer(lookup, number, &symbols[i]);
 		if (count == 0)
 			break;
 		at += count * sizeof(*symbols);
@@ -234,7 +249,7 @@ static int names_settle(struct lookup *lookup, struct arena *arena)
 		const struct candidate *best = &slot->sized;
 		if (best->rank == 0 && label.value >= sized_end && lookup->v[i].pc < label.end)
 			best = &label;
-		size_t len = best->rank == 0 ? 0 : name_read(lookup, best->name);
+		size_t len = best->rank == 0 ? 0 : name_read(lookup, best);
 		lookup->v[i].name = arena_string(arena, lookup->name, len);
 		if (lookup->v[i].name == NULL)
 			return -1;
@@ -249,12 +264,33 @@ static bool content(const struct image *image, const char *name, struct section 
 	       (out->flags & SHF_COMPRESSED) == 0;
 }
 
-int elfsyms_lookup(const struct image *image, const struct image *debug, struct arena *arena, struct elfsym *v,
-	size_t n, enum elfsyms_source *source)
+static bool table_add(
+	struct lookup *lookup, const struct image *image, const char *symbols, const char *strings)
+{
+	struct table table = {.image = image};
+	if (!content(image, symbols, &table.symbols) || !content(image, strings, &table.strings))
+		return false;
+	lookup->tables[lookup->n_tables++] = table;
+	return true;
+}
+
+static enum elfsyms_source tables_choose(struct lookup *lookup, const struct image *image,
+	const struct image *separate, const struct image *mini)
+{
+	if (table_add(lookup, image, ".symtab", ".strtab"))
+		return ELFSYMS_FULL;
+	if (table_add(lookup, separate, ".symtab", ".strtab"))
+		return ELFSYMS_SEPARATE;
+	bool dynamic = table_add(lookup, image, ".dynsym", ".dynstr");
+	if (table_add(lookup, mini, ".symtab", ".strtab"))
+		return ELFSYMS_MINI;
+	return dynamic ? ELFSYMS_DYNAMIC : ELFSYMS_NONE;
+}
+
+int elfsyms_lookup(const struct image *image, const struct image *separate, const struct image *mini,
+	struct arena *arena, struct elfsym *v, size_t n, enum elfsyms_source *source)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
-	struct section table;
-	enum elfsyms_source found = ELFSYMS_FULL;
 	int result = -1;
 	if (lookup == NULL)
 		return -1;
@@ -264,19 +300,10 @@ int elfsyms_lookup(const struct image *image, const struct image *debug, struct 
 	if (lookup->slots == NULL)
 		goto out;
 	code_sections_read(lookup, image);
-	const struct image *from = image;
-	if (content(image, ".symtab", &table) && content(image, ".strtab", &lookup->strings)) {
-		from = image;
-	} else if (content(debug, ".symtab", &table) && content(debug, ".strtab", &lookup->strings)) {
-		from = debug;
-	} else if (content(image, ".dynsym", &table) && content(image, ".dynstr", &lookup->strings)) {
-		found = ELFSYMS_DYNAMIC;
-	} else {
-		found = ELFSYMS_NONE;
-	}
-	lookup->strings_of = from;
-	if (found != ELFSYMS_NONE && table_stream(lookup, from, &table) != 0)
-		goto out;
+	enum elfsyms_source found = tables_choose(lookup, image, separate, mini);
+	for (uint8_t i = 0; i < lookup->n_tables; i++)
+		if (table_stream(lookup, i) != 0)
+			goto out;
 	result = names_settle(lookup, arena);
 	if (result == 0)
 		*source = found;

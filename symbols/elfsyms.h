@@ -11,6 +11,8 @@
 enum elfsyms_source {
 	ELFSYMS_NONE,
 	ELFSYMS_DYNAMIC, /* .dynsym: exported functions only */
+	ELFSYMS_MINI, /* .dynsym and what minidebuginfo adds to it */
+	ELFSYMS_SEPARATE, /* .symtab of the separate file */
 	ELFSYMS_FULL /* .symtab */
 };
 
@@ -21,9 +23,10 @@ struct elfsym {
 	const char *name; /* out: an arena string without @VERSION; "" when no symbol covers pc */
 };
 
-/* Fills `name` of v[0..n), which is sorted by pc. Reads .symtab of `image`, else that of `debug` (may be NULL),
- * else .dynsym of `image`; says which in *source. Damage gives empty names; -1 only when memory is out. */
-int elfsyms_lookup(const struct image *image, const struct image *debug, struct arena *arena, struct elfsym *v,
-	size_t n, enum elfsyms_source *source);
+/* Fills `name` of v[0..n), which is sorted by pc. Reads .symtab of `image`, else that of `separate`, else
+ * .dynsym of `image` together with .symtab of `mini` (minidebuginfo: the functions that .dynsym has not); says
+ * which in *source. `separate` and `mini` may be NULL. Damage gives empty names; -1 only when memory is out. */
+int elfsyms_lookup(const struct image *image, const struct image *separate, const struct image *mini,
+	struct arena *arena, struct elfsym *v, size_t n, enum elfsyms_source *source);
 
 #endif

@@ -25,6 +25,7 @@ const struct isolated_limits isolated_defaults = {
 
 struct isolated {
 	struct arena *arena;
+	const struct debug_places *places;
 	struct isolated_limits limits;
 	int stop_fd;
 	int64_t left_ns; /* of total_wall_ns; negative: of the time for ELF symbols alone */
@@ -34,7 +35,7 @@ struct isolated {
 
 /* One question, as the child takes it. */
 struct question {
-	const struct symbol_files *files; /* NULL: perfmap_fd */
+	struct symbol_files *files; /* NULL: perfmap_fd */
 	int perfmap_fd;
 	enum symbols_extent extent;
 	const uint64_t *vaddrs;
@@ -62,6 +63,11 @@ void isolated_free(struct isolated *isolated)
 		return;
 	arena_free(isolated->arena);
 	free(isolated);
+}
+
+void isolated_places(struct isolated *isolated, const struct debug_places *places)
+{
+	isolated->places = places;
 }
 
 bool isolated_stopped(const struct isolated *isolated)
@@ -230,6 +236,15 @@ static int look_up(struct isolated *isolated, struct question *question)
 		isolated, question->quality, "not named, because of the process that reads symbols: ", again);
 }
 
+static bool add_missing(
+	const struct isolated *isolated, const struct symbol_quality *quality, struct symbol_files *files)
+{
+	size_t added = 0;
+	for (size_t i = 0; i < quality->n_missing && !isolated->stopped; i++)
+		added += symbol_files_add_split(isolated->places, &quality->missing[i], files);
+	return added > 0;
+}
+
 int isolated_image(struct isolated *isolated, const struct image *image, const uint64_t *vaddrs, size_t n,
 	struct symbolized *out, struct symbol_quality *quality)
 {
@@ -237,9 +252,14 @@ int isolated_image(struct isolated *isolated, const struct image *image, const u
 	answer_nothing(out, n, quality);
 	if (isolated->stopped)
 		return say_trouble(isolated, quality, interrupted, "");
-	symbol_files_open(image, &files);
+	symbol_files_open(isolated->places, image, &files);
 	struct question question = {&files, -1, SYMBOLS_ALL, vaddrs, n, out, quality};
 	int outcome = look_up(isolated, &question);
+	/* Only the child knows which split halves are needed: with them, once more. */
+	if (outcome == 0 && add_missing(isolated, quality, &files)) {
+		question.extent = SYMBOLS_ALL;
+		outcome = look_up(isolated, &question);
+	}
 	symbol_files_close(&files);
 	return outcome;
 }

@@ -21,6 +21,8 @@ struct isolated;
  * memory is out. */
 struct isolated *isolated_new(const struct isolated_limits *limits, int stop_fd);
 void isolated_free(struct isolated *isolated);
+/* Where debug files are looked for, besides /usr/lib/debug; borrowed, may be NULL. */
+void isolated_places(struct isolated *isolated, const struct debug_places *places);
 
 /* As symbolizer_files(): answers live as long as `isolated`. The caller has a single thread. quality->trouble
  * says when less was read than there is. -1 only when memory is out here. */

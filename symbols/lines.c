@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_BYTES_MAX = 4096, FORMATS_MAX = 255 };
+enum { PATH_BYTES_MAX = 4096, FORMATS_MAX = 255, BYTES_PER_STEP = 8 };
+
+/* One unit's program. The largest at hand, of a program linked as one unit, has 40 MB. */
+static const uint64_t PROGRAM_BYTES_MAX = 256u * 1024 * 1024;
 
 /* The header's numbers that the program needs (DWARF 5, 6.2.4). */
 struct header {
@@ -25,7 +28,6 @@ struct machine {
 };
 
 struct run {
-	const struct line_sections *sections;
 	struct header header;
 	struct line_table *table;
 	const uint64_t *pcs;
@@ -52,7 +54,7 @@ static int grow(void **v, size_t n, size_t *cap, size_t element)
 	return 0;
 }
 
-static void folder_add(struct run *run, const char *name)
+static void folder_add(struct run *run, struct line_name name)
 {
 	struct line_table *table = run->table;
 	void *v = table->folders;
@@ -64,7 +66,7 @@ static void folder_add(struct run *run, const char *name)
 	table->folders[table->n_folders++] = name;
 }
 
-static void file_add(struct run *run, const char *name, uint64_t folder)
+static void file_add(struct run *run, struct line_name name, uint64_t folder)
 {
 	struct line_table *table = run->table;
 	void *v = table->files;
@@ -81,34 +83,30 @@ static void names_read_v2(struct run *run, struct cursor *cursor)
 {
 	const char *name;
 	while (!run->no_memory && *(name = cursor_string(cursor)) != '\0')
-		folder_add(run, name);
+		folder_add(run, (struct line_name){.text = name});
 	while (!run->no_memory && *(name = cursor_string(cursor)) != '\0') {
 		uint64_t folder = cursor_uleb(cursor);
 		cursor_uleb(cursor); /* time */
 		cursor_uleb(cursor); /* size */
-		file_add(run, name, folder);
+		file_add(run, (struct line_name){.text = name}, folder);
 	}
-}
-
-static const char *section_string(struct bytes section, uint64_t offset)
-{
-	struct cursor cursor = cursor_at(section, offset);
-	return cursor_string(&cursor);
 }
 
 /* One attribute of a file or folder: a string or a number, the other one is left alone. */
 static void form_read(
-	const struct run *run, struct cursor *cursor, uint64_t form, const char **text, uint64_t *number)
+	const struct run *run, struct cursor *cursor, uint64_t form, struct line_name *text, uint64_t *number)
 {
 	switch (form) {
 	case DW_FORM_string:
-		*text = cursor_string(cursor);
+		*text = (struct line_name){.text = cursor_string(cursor)};
 		break;
 	case DW_FORM_line_strp:
-		*text = section_string(run->sections->line_str, cursor_uint(cursor, run->header.offset_size));
+		*text = (struct line_name){
+			.which = DEBUG_LINE_STR, .offset = cursor_uint(cursor, run->header.offset_size)};
 		break;
 	case DW_FORM_strp:
-		*text = section_string(run->sections->str, cursor_uint(cursor, run->header.offset_size));
+		*text = (struct line_name){
+			.which = DEBUG_STR, .offset = cursor_uint(cursor, run->header.offset_size)};
 		break;
 	case DW_FORM_udata:
 		*number = cursor_uleb(cursor);
@@ -151,10 +149,10 @@ static void entries_read(struct run *run, struct cursor *cursor, bool folders)
 	uint64_t count = cursor_uleb(cursor);
 	for (uint64_t i = 0; i < count && !run->no_memory; i++) {
 		size_t before = cursor->left;
-		const char *name = "";
+		struct line_name name = {.text = ""};
 		uint64_t folder = 0;
 		for (size_t k = 0; k < n_formats; k++) {
-			const char *text = "";
+			struct line_name text = {.text = ""};
 			uint64_t number = 0;
 			form_read(run, cursor, formats[k].form, &text, &number);
 			if (formats[k].content == DW_LNCT_path)
@@ -171,16 +169,42 @@ static void entries_read(struct run *run, struct cursor *cursor, bool folders)
 	}
 }
 
+/* Reads the unit's part of the section into the table. False when it cannot be read. */
+static bool part_read(struct run *run, uint64_t offset, struct cursor *part)
+{
+	struct debuginfo *debuginfo = run->table->debuginfo;
+	uint64_t size = debuginfo_size(debuginfo, DEBUG_LINE);
+	uint64_t length = debuginfo_uint(debuginfo, DEBUG_LINE, offset, 4), start = 4;
+	run->header.offset_size = length == UINT32_MAX ? 8 : 4;
+	if (length == UINT32_MAX) {
+		length = debuginfo_uint(debuginfo, DEBUG_LINE, offset + 4, 8);
+		start = 12;
+	}
+	if (offset > size || size - offset < start)
+		return false;
+	if (length > size - offset - start)
+		length = size - offset - start;
+	if (length > PROGRAM_BYTES_MAX)
+		return false;
+	run->table->bytes = malloc((size_t)length + 1);
+	if (run->table->bytes == NULL) {
+		run->no_memory = true;
+		return false;
+	}
+	size_t n = debuginfo_read(debuginfo, DEBUG_LINE, offset + start, run->table->bytes, (size_t)length);
+	/* Many units may share one long program. */
+	*run->work -= *run->work < n / BYTES_PER_STEP ? *run->work : n / BYTES_PER_STEP;
+	*part = cursor_at((struct bytes){.v = run->table->bytes, .n = n}, 0);
+	return true;
+}
+
 /* Reads the header; gives the program's bytes. False when it cannot be read. */
 static bool header_read(struct run *run, uint64_t offset, struct cursor *program)
 {
 	struct header *header = &run->header;
-	struct cursor cursor = cursor_at(run->sections->line, offset);
-	uint64_t length = cursor_uint(&cursor, 4);
-	header->offset_size = length == UINT32_MAX ? 8 : 4;
-	if (length == UINT32_MAX)
-		length = cursor_uint(&cursor, 8);
-	cursor = cursor_take(&cursor, length);
+	struct cursor cursor;
+	if (!part_read(run, offset, &cursor))
+		return false;
 	header->version = run->table->version = (unsigned)cursor_uint(&cursor, 2);
 	if (header->version < 2 || header->version > 5)
 		return false;
@@ -268,7 +292,7 @@ static void extended_step(struct run *run, struct cursor *program)
 		break;
 	case DW_LNE_define_file: {
 		const char *name = cursor_string(&operands);
-		file_add(run, name, cursor_uleb(&operands));
+		file_add(run, (struct line_name){.text = name}, cursor_uleb(&operands));
 		break;
 	}
 	default: /* DW_LNE_set_discriminator and what vendors add */
@@ -326,11 +350,14 @@ static void program_run(struct run *run, struct cursor *program)
 	}
 }
 
-int lines_read(const struct line_sections *sections, uint64_t offset, const uint64_t *pcs, size_t n,
+int lines_read(struct debuginfo *debuginfo, uint64_t offset, const uint64_t *pcs, size_t n,
 	struct line_row *rows, struct line_table *table, uint64_t *work)
 {
 	struct cursor program;
-	struct run run = {.sections = sections, .table = table, .pcs = pcs, .rows = rows, .n = n, .work = work};
+	if (*work == 0)
+		return 0;
+	struct run run = {.table = table, .pcs = pcs, .rows = rows, .n = n, .work = work};
+	table->debuginfo = debuginfo;
 	if (header_read(&run, offset, &program) && !run.no_memory)
 		program_run(&run, &program);
 	return run.no_memory ? -1 : 0;
@@ -338,6 +365,7 @@ int lines_read(const struct line_sections *sections, uint64_t offset, const uint
 
 void line_table_free(struct line_table *table)
 {
+	free(table->bytes);
 	free(table->folders);
 	free(table->files);
 	*table = (struct line_table){0};
@@ -359,6 +387,13 @@ static const char *joined(const char *folder, const char *path, struct arena *ar
 	return arena_string(arena, text, folder_len + len);
 }
 
+/* "" for none; NULL when memory is out. */
+static const char *name_text(const struct line_table *table, const struct line_name *name, struct arena *arena)
+{
+	return name->text != NULL ? name->text
+				  : debuginfo_string(table->debuginfo, name->which, name->offset, arena);
+}
+
 const char *line_table_path(
 	const struct line_table *table, const char *comp_dir, uint64_t file, struct arena *arena)
 {
@@ -366,12 +401,15 @@ const char *line_table_path(
 	bool from_one = table->version < 5;
 	if (from_one && file-- == 0)
 		return "";
-	if (file >= table->n_files || table->files[file].name[0] == '\0')
+	if (file >= table->n_files)
 		return "";
-	const char *name = table->files[file].name;
+	const char *name = name_text(table, &table->files[file].name, arena);
 	uint64_t folder = table->files[file].folder;
+	if (name == NULL || name[0] == '\0')
+		return name;
 	if (name[0] == '/' || (from_one && folder-- == 0) || folder >= table->n_folders)
 		return joined(comp_dir, name, arena);
-	const char *path = joined(table->folders[folder], name, arena);
+	const char *folder_name = name_text(table, &table->folders[folder], arena);
+	const char *path = folder_name != NULL ? joined(folder_name, name, arena) : NULL;
 	return path == NULL ? NULL : path[0] == '\0' ? "" : joined(comp_dir, path, arena);
 }

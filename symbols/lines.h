@@ -5,11 +5,7 @@
 
 #include "symbols/arena.h"
 #include "symbols/cursor.h"
-
-/* Where the programs and their strings are; borrowed for as long as a table made from them. */
-struct line_sections {
-	struct bytes line, line_str, str;
-};
+#include "symbols/debuginfo.h"
 
 /* The row that covers one address. */
 struct line_row {
@@ -18,15 +14,24 @@ struct line_row {
 	bool found;
 };
 
+/* A name as the header has it: text of its own, or a place in a section. */
+struct line_name {
+	const char *text; /* NULL: in the section `which` at `offset` */
+	enum debug_section which;
+	uint64_t offset;
+};
+
 struct line_file {
-	const char *name;
+	struct line_name name;
 	uint64_t folder;
 };
 
 /* The names in one program's header. */
 struct line_table {
 	unsigned version;
-	const char **folders; /* strings of the sections */
+	struct debuginfo *debuginfo; /* borrowed */
+	uint8_t *bytes; /* the header with the program */
+	struct line_name *folders;
 	size_t n_folders, cap_folders;
 	struct line_file *files;
 	size_t n_files, cap_files;
@@ -35,7 +40,7 @@ struct line_table {
 /* Runs the program at `offset` of .debug_line and fills rows[0..n), which are zeroed, for pcs[0..n), sorted.
  * `table` is zeroed, and is to be given to line_table_free() in any case. *work goes down with what is done,
  * and nothing more is done when it is used up. Damage ends the run early; -1 only when memory is out. */
-int lines_read(const struct line_sections *sections, uint64_t offset, const uint64_t *pcs, size_t n,
+int lines_read(struct debuginfo *debuginfo, uint64_t offset, const uint64_t *pcs, size_t n,
 	struct line_row *rows, struct line_table *table, uint64_t *work);
 void line_table_free(struct line_table *table);
 

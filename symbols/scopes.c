@@ -1,31 +1,28 @@
 #include "symbols/scopes.h"
 
 #include "symbols/addresses.h"
+#include "symbols/ranges.h"
 
 #include <dwarf.h>
 #include <stdlib.h>
 
+/* What is deeper is not looked into. */
 enum { DEPTH_MAX = 256 };
 
-struct level {
-	Dwarf_Die die; /* the next one to visit */
-	const void *end; /* behind the last one */
-	uint32_t scope; /* that encloses them; 0 none */
-};
-
 struct walk {
+	const struct unit *unit;
 	const uint64_t *pcs;
 	size_t n;
 	struct scopes *scopes;
 	struct budget *budget;
 	bool types; /* functions may be inside types: not in C */
 	bool thorough; /* look for functions inside of functions that do not match, too */
-	struct level levels[DEPTH_MAX];
+	uint32_t enclosing[DEPTH_MAX]; /* by depth: the scope that encloses the DIEs there; 0 none */
 };
 
 enum cover { COVER_NO_RANGES, COVER_NONE, COVER_SOME, COVER_NO_MEMORY };
 
-static int scope_add(struct scopes *scopes, const Dwarf_Die *die, uint32_t parent)
+static int scope_add(struct scopes *scopes, const struct die *die, uint32_t parent)
 {
 	if (scopes->n == scopes->cap) {
 		size_t cap = scopes->cap == 0 ? 64 : scopes->cap * 2;
@@ -35,23 +32,25 @@ static int scope_add(struct scopes *scopes, const Dwarf_Die *die, uint32_t paren
 		scopes->v = v;
 		scopes->cap = cap;
 	}
-	scopes->v[scopes->n++] = (struct scope){.die = *die, .parent = parent};
+	uint64_t line = die_number(die, DIE_CALL_LINE);
+	scopes->v[scopes->n++] = (struct scope){.die = die->offset,
+		.parent = parent,
+		.call_line = line <= UINT32_MAX ? (uint32_t)line : 0,
+		.call_file = die_number(die, DIE_CALL_FILE)};
 	return 0;
 }
 
 /* Does the DIE's code hold a wanted address? When `claim` is set, the addresses whose innermost scope is
  * `parent` get a new scope. An address stays with the first of two siblings that both claim it. */
-static enum cover ranges_cover(struct walk *walk, Dwarf_Die *die, uint32_t parent, bool claim)
+static enum cover ranges_cover(struct walk *walk, const struct die *die, uint32_t parent, bool claim)
 {
-	Dwarf_Addr base, lo, hi;
-	ptrdiff_t offset = 0;
-	enum cover cover = COVER_NO_RANGES;
+	struct ranges ranges;
+	uint64_t lo, hi;
 	uint32_t own = 0;
-	while ((offset = dwarf_ranges(die, offset, &base, &lo, &hi)) > 0 && budget_take(walk->budget, 1)) {
-		if (cover == COVER_NO_RANGES)
-			cover = COVER_NONE;
-		if (lo == 0) /* dropped by the linker */
-			continue;
+	if (!ranges_begin(walk->unit, die, &ranges))
+		return COVER_NO_RANGES;
+	enum cover cover = COVER_NONE;
+	while (ranges_next(&ranges, walk->budget, &lo, &hi)) {
 		for (size_t i = addresses_from(walk->pcs, walk->n, lo); i < walk->n && walk->pcs[i] < hi; i++) {
 			if (!budget_take(walk->budget, 1))
 				return cover;
@@ -71,7 +70,7 @@ static enum cover ranges_cover(struct walk *walk, Dwarf_Die *die, uint32_t paren
 
 enum step { STEP_OVER, STEP_INTO, STEP_NO_MEMORY };
 
-static enum step function_visit(struct walk *walk, Dwarf_Die *die, uint32_t *scope, bool inlined)
+static enum step function_visit(struct walk *walk, const struct die *die, uint32_t *scope, bool inlined)
 {
 	/* A function inside a function (a closure, a local class) has its code elsewhere: it starts a chain of
 	 * its own. */
@@ -92,9 +91,9 @@ static enum step function_visit(struct walk *walk, Dwarf_Die *die, uint32_t *sco
 
 /* Decides about one DIE; *scope is what encloses it, and becomes what encloses its children. Imported units are
  * not followed: one that has code is a unit with ranges itself, and the index knows it. */
-static enum step visit(struct walk *walk, Dwarf_Die *die, uint32_t *scope)
+static enum step visit(struct walk *walk, const struct die *die, uint32_t *scope)
 {
-	switch (dwarf_tag(die)) {
+	switch (die->tag) {
 	case DW_TAG_subprogram:
 		return function_visit(walk, die, scope, false);
 	case DW_TAG_inlined_subroutine:
@@ -119,37 +118,48 @@ static enum step visit(struct walk *walk, Dwarf_Die *die, uint32_t *scope)
 	}
 }
 
-static int walk_unit(struct walk *walk, Dwarf_Die *unit)
+/* One pass over the unit's bytes, in which no DIE is read twice: its time does not depend on how they are
+ * nested. */
+static int walk_unit(struct walk *walk)
 {
-	size_t depth = 0;
-	if (dwarf_child(unit, &walk->levels[0].die) == 0) {
-		walk->levels[0].end = budget_unit_end(unit);
-		walk->levels[0].scope = 0;
-		depth = 1;
-	}
-	while (depth > 0 && walk->budget->left != 0) {
-		struct level *level = &walk->levels[depth - 1];
-		struct level inner = *level;
-		enum step step = visit(walk, &inner.die, &inner.scope);
+	struct die die;
+	size_t depth = 1, skipped = 0; /* DIEs at this depth and deeper; 0: none */
+	walk->enclosing[1] = 0;
+	for (uint64_t at = walk->unit->body; at != 0 && depth > 0 && at < walk->unit->end; at = die.next) {
+		if (!die_skim(walk->unit, at, &die) || !budget_take(walk->budget, 1))
+			return 0;
+		if (die.tag == 0) {
+			depth--;
+			skipped = skipped > depth ? 0 : skipped;
+			continue;
+		}
+		enum step step = STEP_OVER;
+		uint32_t scope = 0;
+		if (skipped == 0) {
+			scope = walk->enclosing[depth];
+			step = visit(walk, &die, &scope);
+		}
 		if (step == STEP_NO_MEMORY)
 			return -1;
-		Dwarf_Die child;
-		bool into = step == STEP_INTO && depth < DEPTH_MAX && dwarf_child(&inner.die, &child) == 0;
-		if (budget_sibling(walk->budget, &level->die, level->end, depth))
-			inner.end = level->die.addr;
-		else
-			depth--;
-		if (into) {
-			inner.die = child;
-			walk->levels[depth++] = inner;
+		if (!die.children)
+			continue;
+		uint64_t sibling = step == STEP_INTO ? 0 : die_sibling(walk->unit, &die);
+		if (sibling != 0) {
+			die.next = sibling;
+			continue;
 		}
+		depth++;
+		if (step == STEP_INTO && depth < DEPTH_MAX)
+			walk->enclosing[depth] = scope;
+		else if (skipped == 0)
+			skipped = depth;
 	}
 	return 0;
 }
 
-static bool language_has_functions_in_types(Dwarf_Die *unit)
+static bool language_has_functions_in_types(const struct unit *unit)
 {
-	switch (dwarf_srclang(unit)) {
+	switch (unit->language) {
 	case DW_LANG_C:
 	case DW_LANG_C89:
 	case DW_LANG_C99:
@@ -170,26 +180,24 @@ static bool all_found(const struct walk *walk)
 	return true;
 }
 
-int scopes_find(Dwarf_Die *unit, const uint64_t *pcs, size_t n, struct scopes *scopes, struct budget *budget)
+int scopes_find(
+	const struct unit *unit, const uint64_t *pcs, size_t n, struct scopes *scopes, struct budget *budget)
 {
-	int result = -1;
 	*scopes = (struct scopes){.innermost = calloc(n + 1, sizeof(*scopes->innermost))};
-	struct walk *walk = calloc(1, sizeof(*walk));
-	if (walk == NULL || scopes->innermost == NULL)
-		goto out;
-	walk->pcs = pcs;
-	walk->n = n;
-	walk->scopes = scopes;
-	walk->budget = budget;
-	walk->types = language_has_functions_in_types(unit);
-	result = walk_unit(walk, unit);
+	if (scopes->innermost == NULL)
+		return -1;
+	struct walk walk = {.unit = unit,
+		.pcs = pcs,
+		.n = n,
+		.scopes = scopes,
+		.budget = budget,
+		.types = language_has_functions_in_types(unit)};
+	int result = walk_unit(&walk);
 	/* Functions that are declared in functions are rare, and looking for them means reading everything. */
-	if (result == 0 && !all_found(walk)) {
-		walk->thorough = true;
-		result = walk_unit(walk, unit);
+	if (result == 0 && !all_found(&walk)) {
+		walk.thorough = true;
+		result = walk_unit(&walk);
 	}
-out:
-	free(walk);
 	return result;
 }
 

@@ -3,20 +3,17 @@
 #ifndef SYMBOLS_SCOPES_H
 #define SYMBOLS_SCOPES_H
 
-#include "symbols/budget.h"
-
-#include <elfutils/libdw.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "symbols/units.h"
 
 /* A function, or a call inlined into the scope `parent`. */
 struct scope {
-	Dwarf_Die die;
+	uint64_t die; /* its offset */
 	uint32_t parent; /* a scope's number; 0: this is a function of its own */
-	/* What dwarf.c has read from the DIE, once for all addresses. */
-	int resolved;
-	const char *system_name, *function, *call_file;
-	uint32_t start_line, call_line;
+	uint32_t call_line;
+	uint64_t call_file;
+	/* What dwarf.c has read, once for all addresses; NULL before. */
+	const char *system_name, *function, *call_path;
+	uint32_t start_line;
 };
 
 struct scopes {
@@ -25,9 +22,10 @@ struct scopes {
 	uint32_t *innermost; /* for each address, the number of its scope; 0 when there is none */
 };
 
-/* Fills `scopes` for pcs[0..n), sorted; `scopes` goes to scopes_free() in any case. The DIEs are valid as long
- * as the Dwarf. Stops when the budget is used up. Returns -1 only when memory is out. */
-int scopes_find(Dwarf_Die *unit, const uint64_t *pcs, size_t n, struct scopes *scopes, struct budget *budget);
+/* Fills `scopes` for pcs[0..n), sorted; `scopes` goes to scopes_free() in any case. `unit` is open as a whole.
+ * Stops when the budget is used up. Returns -1 only when memory is out. */
+int scopes_find(
+	const struct unit *unit, const uint64_t *pcs, size_t n, struct scopes *scopes, struct budget *budget);
 void scopes_free(struct scopes *scopes);
 
 #endif

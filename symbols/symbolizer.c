@@ -1,7 +1,7 @@
 #include "symbols/symbolizer.h"
 
 #include "symbols/arena.h"
-#include "symbols/debuginfo.h"
+#include "symbols/compressed.h"
 #include "symbols/demangle.h"
 #include "symbols/dwarf.h"
 #include "symbols/elfsyms.h"
@@ -34,8 +34,7 @@ struct batch {
 	struct elfsym *names;
 	struct symbolized *answers;
 	size_t n;
-	struct debuginfo *debuginfo;
-	enum dwarf_extent dwarf_extent;
+	struct dwarf_outcome dwarf;
 	enum symbols_extent extent;
 	enum elfsyms_source names_from;
 };
@@ -109,7 +108,6 @@ static int batch_open(struct batch *batch, const uint64_t *vaddrs, size_t n, con
 
 static void batch_close(struct batch *batch)
 {
-	debuginfo_close(batch->debuginfo);
 	free(batch->questions);
 	free(batch->pcs);
 	free(batch->chains);
@@ -119,14 +117,8 @@ static void batch_close(struct batch *batch)
 
 static int batch_dwarf(struct batch *batch)
 {
-	const struct symbol_files *files = batch->files;
-	batch->debuginfo = debuginfo_open(files->debug != NULL ? files->debug : files->binary, files->shared);
-	if (batch->debuginfo == NULL)
-		return 0;
-	/* batch_close frees what the batch has; the analyzer does not follow it there. */
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
-	return dwarf_lookup(batch->debuginfo, batch->symbolizer->arena, batch->pcs, batch->n, batch->chains,
-		&batch->dwarf_extent);
+	return dwarf_lookup(
+		batch->files, batch->symbolizer->arena, batch->pcs, batch->n, batch->chains, &batch->dwarf);
 }
 
 static int batch_names(struct batch *batch)
@@ -136,8 +128,12 @@ static int batch_names(struct batch *batch)
 		const char *prefer = chain->n == 0 ? "" : chain->lines[chain->n - 1].system_name;
 		batch->names[i] = (struct elfsym){.pc = batch->pcs[i], .prefer = prefer, .name = ""};
 	}
-	if (elfsyms_lookup(batch->files->binary, batch->files->debug, batch->symbolizer->arena, batch->names,
-		    batch->n, &batch->names_from) != 0)
+	const struct symbol_files *files = batch->files;
+	struct image *mini = files->debug == NULL ? content_minidebuginfo(files->binary) : NULL;
+	int failed = elfsyms_lookup(files->binary, files->debug, mini, batch->symbolizer->arena, batch->names,
+		batch->n, &batch->names_from);
+	image_free(mini);
+	if (failed != 0)
 		return -1;
 	return plt_lookup(batch->files->binary, batch->symbolizer->arena, batch->names, batch->n);
 }
@@ -175,11 +171,15 @@ static int answer_make(struct batch *batch, size_t i)
 static const char *source_name(const struct batch *batch)
 {
 	for (size_t i = 0; i < batch->n; i++)
-		if (batch->chains[i].n != 0 && batch->debuginfo != NULL)
+		if (batch->chains[i].n != 0 && batch->dwarf.found)
 			return batch->files->debug != NULL ? "DWARF (separate file)" : "DWARF";
 	switch (batch->names_from) {
 	case ELFSYMS_FULL:
 		return "ELF symbols";
+	case ELFSYMS_SEPARATE:
+		return "ELF symbols (separate file)";
+	case ELFSYMS_MINI:
+		return "minidebuginfo";
 	case ELFSYMS_DYNAMIC:
 		return "dynamic symbols";
 	default:
@@ -194,8 +194,8 @@ static const char *trouble_of(const struct batch *batch)
 	const struct symbol_files *files = batch->files;
 	if (batch->extent != SYMBOLS_ALL || batch->n == 0)
 		return "";
-	if (batch->debuginfo != NULL)
-		return batch->dwarf_extent == DWARF_LIMITED
+	if (batch->dwarf.found)
+		return batch->dwarf.limited
 			       ? "a limit was reached in its debug information, some of which was not read"
 			       : "";
 	if (image_section(files->debug != NULL ? files->debug : files->binary, ".debug_info", &section))
@@ -218,13 +218,16 @@ static void batch_give(const struct batch *batch, struct symbolized *out)
 static void judge(const struct batch *batch, const struct symbolized *out, size_t n, bool is_go,
 	struct symbol_quality *quality)
 {
-	struct symbol_quality judged = {.addresses = n, .trouble = trouble_of(batch)};
+	struct symbol_quality judged = {.addresses = n,
+		.trouble = trouble_of(batch),
+		.missing = batch->dwarf.missing,
+		.n_missing = batch->dwarf.n_missing};
 	for (size_t i = 0; i < n; i++) {
 		judged.with_function += out[i].n != 0 && out[i].lines[out[i].n - 1].function[0] != '\0';
 		judged.with_line += out[i].n != 0 && out[i].lines[0].line != 0;
 	}
 	judged.source = is_go ? "Go's function table" : source_name(batch);
-	judged.complete = (batch->debuginfo != NULL && batch->dwarf_extent == DWARF_WHOLE) ||
+	judged.complete = (batch->dwarf.found && !batch->dwarf.limited && batch->dwarf.n_missing == 0) ||
 			  (is_go && batch->n_questions == 0);
 	*quality = judged;
 }
@@ -266,8 +269,13 @@ int symbolizer_image(struct symbolizer *symbolizer, const struct image *image, c
 	struct symbolized *out, struct symbol_quality *quality)
 {
 	struct symbol_files files;
-	symbol_files_open(image, &files);
+	size_t added = 0;
+	symbol_files_open(NULL, image, &files);
 	int result = symbolizer_files(symbolizer, &files, SYMBOLS_ALL, vaddrs, n, out, quality);
+	for (size_t i = 0; result == 0 && i < quality->n_missing; i++)
+		added += symbol_files_add_split(NULL, &quality->missing[i], &files);
+	if (added > 0)
+		result = symbolizer_files(symbolizer, &files, SYMBOLS_ALL, vaddrs, n, out, quality);
 	symbol_files_close(&files);
 	return result;
 }

@@ -4,7 +4,7 @@
 #ifndef SYMBOLS_SYMBOLIZER_H
 #define SYMBOLS_SYMBOLIZER_H
 
-#include "symbols/debugfile.h"
+#include "symbols/debugfiles.h"
 #include "unwind/image.h"
 
 /* One function at one address. All strings are owned by the symbolizer and live as long as it; "" when not
@@ -30,10 +30,13 @@ struct symbolized {
 /* Where one image's names came from, for the summary and the profile's comments. */
 struct symbol_quality {
 	size_t addresses, with_function, with_line;
-	const char *source; /* "Go's function table", "DWARF", "DWARF (separate file)", "ELF symbols", "dynamic
-			       symbols", "none" */
+	const char *source; /* "Go's function table", "DWARF", "DWARF (separate file)", "ELF symbols",
+			       "ELF symbols (separate file)", "minidebuginfo", "dynamic symbols", "none" */
 	const char *trouble; /* why better information was not used: "it crashed (Segmentation fault): ..."; ""
 				for none */
+	const struct split_name *missing; /* halves of units for symbol_files_add_split(): once these are there,
+					     more can be found; owned as the answers are */
+	size_t n_missing;
 	bool complete; /* full symbol information was there: pprof need not (and will not) look again */
 };
 

@@ -342,3 +342,47 @@ bool image_offset_to_vaddr(const struct image *image, uint64_t offset, uint64_t 
 	}
 	return false;
 }
+
+/* The executable segments: how many, how many have bytes in the file, and the one to take by its size. */
+struct code_segments {
+	size_t n, in_file, of_size;
+	const Elf64_Phdr *first, *fitting;
+};
+
+static struct code_segments code_segments(const struct image *image, uint64_t size)
+{
+	enum { PAGE = 4096 };
+	struct code_segments found = {0};
+	for (size_t i = 0; i < image->n_segments; i++) {
+		const Elf64_Phdr *segment = &image->segments[i];
+		if (segment->p_type != PT_LOAD || (segment->p_flags & PF_X) == 0 ||
+			segment->p_memsz > UINT64_MAX - 2 * (uint64_t)PAGE)
+			continue;
+		uint64_t lead = segment->p_vaddr % PAGE;
+		uint64_t pages = (lead + segment->p_memsz + PAGE - 1) / PAGE;
+		if (found.n++ == 0)
+			found.first = segment;
+		found.in_file += segment->p_filesz > 0;
+		if (pages == (size + PAGE - 1) / PAGE && found.of_size++ == 0)
+			found.fitting = segment;
+	}
+	return found;
+}
+
+bool image_mapped_to_vaddr(const struct image *image, uint64_t start, uint64_t end, uint64_t offset,
+	uint64_t address, uint64_t *vaddr)
+{
+	enum { PAGE = 4096 };
+	if (address < start || address >= end)
+		return false;
+	uint64_t in_mapping = address - start;
+	struct code_segments found = code_segments(image, end - start);
+	if (found.in_file > 0)
+		return in_mapping <= UINT64_MAX - offset &&
+		       image_offset_to_vaddr(image, in_mapping + offset, vaddr);
+	const Elf64_Phdr *segment = found.of_size == 1 ? found.fitting : found.n == 1 ? found.first : NULL;
+	if (segment == NULL || in_mapping >= segment->p_vaddr % PAGE + segment->p_memsz)
+		return false;
+	*vaddr = segment->p_vaddr - segment->p_vaddr % PAGE + in_mapping;
+	return true;
+}

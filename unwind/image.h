@@ -50,5 +50,10 @@ bool image_has_sections(const struct image *image);
  * mapping of this file: vaddr = x - map.start + map.offset, then this (the ELF specification, program header).
  */
 bool image_offset_to_vaddr(const struct image *image, uint64_t offset, uint64_t *vaddr);
+/* The same for `address` in the executable mapping [start, end) at file offset `offset` of the program that
+ * this is the file of, or the debug file of. objcopy --only-keep-debug leaves no offsets in the program
+ * headers: there it is the executable segment of the mapping's size, or the only one. */
+bool image_mapped_to_vaddr(const struct image *image, uint64_t start, uint64_t end, uint64_t offset,
+	uint64_t address, uint64_t *vaddr);
 
 #endif

@@ -22,6 +22,7 @@
 
 /* Too little for anything. */
 static const uint64_t NO_MEMORY = 4096;
+enum { MANY = 100000 };
 
 extern const char __executable_start[];
 
@@ -116,10 +117,18 @@ static void test_debug_information_without_memory(void **state)
 		skip(); /* memory is not limited */
 	struct asked asked;
 	struct isolated_limits limits = isolated_defaults;
+	static uint64_t vaddrs[MANY]; /* one address is found in what the child's heap has left */
+	static struct symbolized out[MANY];
+	struct symbol_quality quality;
 	limits.all.memory_bytes = NO_MEMORY;
 	ask(&asked, &limits, -1);
-	check_named(&asked, false);
-	assert_string_not_equal(asked.quality.trouble, "");
+	for (size_t i = 0; i < MANY; i++)
+		vaddrs[i] = (uintptr_t)a_function_to_find - (uintptr_t)__executable_start;
+	assert_int_equal(isolated_image(asked.isolated, asked.image, vaddrs, MANY, out, &quality), 0);
+	assert_int_equal(out[MANY - 1].n, 1);
+	assert_string_equal(out[MANY - 1].lines[0].function, "a_function_to_find");
+	assert_int_equal(out[MANY - 1].lines[0].line, 0);
+	assert_string_not_equal(quality.trouble, "");
 	done(&asked);
 }
 

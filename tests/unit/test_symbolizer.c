@@ -168,7 +168,7 @@ static void test_inlined_chain(void **state)
 	check_inline("clang++", "-O2 -gline-tables-only", false);
 }
 
-/* Split DWARF: the line is in the program, the functions are in a file that is not read. */
+/* Split DWARF: the line is in the program, the functions are in a file beside it, or nowhere. */
 static void test_split(void **state)
 {
 	struct symbolizer *symbolizer;
@@ -178,10 +178,16 @@ static void test_split(void **state)
 	assert_true(run("g++ -O2 -g -gsplit-dwarf -o split inline.cpp"));
 	struct image *image = open_in_folder("split");
 	struct symbolized out = ask(&symbolizer, image, address_of("split", "probe"), &quality);
+	assert_int_equal(out.n, 3);
+	assert_true(quality.complete);
+	symbolizer_free(symbolizer);
+	assert_true(run("rm *.dwo"));
+	out = ask(&symbolizer, image, address_of("split", "probe"), &quality);
 	assert_int_equal(out.n, 1);
 	assert_string_equal(out.lines[0].function, "outer::top(int)");
 	assert_int_equal(out.lines[0].line, 4);
 	assert_false(quality.complete);
+	assert_int_equal(quality.n_missing, 1);
 	symbolizer_free(symbolizer);
 	image_free(image);
 }
