@@ -2,8 +2,10 @@
 #include "attach/diagnose.h"
 #include "attach/options.h"
 #include "attach/output.h"
+#include "attach/places.h"
 #include "attach/report.h"
 #include "attach/sampler.h"
+#include "attach/symbolize_command.h"
 #include "attach/target.h"
 #include "attach/ui.h"
 #include "encoder/pprof.h"
@@ -23,8 +25,6 @@
 #define CPROF_VERSION "0.1.0"
 #endif
 
-enum { EXIT_FULL = 0, EXIT_PARTIAL = 1, EXIT_NOTHING = 2, EXIT_HARM = 3, EXIT_USAGE = 64 };
-
 /* Everything that one run owns. */
 struct run {
 	struct options options;
@@ -34,6 +34,7 @@ struct run {
 	struct space *space;
 	struct unwinder *unwinder;
 	struct profile *profile;
+	struct debug_places *places;
 	struct isolated *isolated;
 	int perfmap_fd; /* opened before and, if it was not there yet, after sampling; -1 none */
 	int stop_fd; /* signals that come while names are looked up */
@@ -180,9 +181,12 @@ static void look_up_names(struct run *run)
 {
 	run->stop_fd = open_stop();
 	run->isolated = isolated_new(&isolated_defaults, run->stop_fd);
+	run->places = places_make(run->options.debug_paths, run->options.n_debug_paths);
 	if (run->perfmap_fd < 0)
 		run->perfmap_fd = target_open_perfmap(&run->target);
-	if (run->isolated == NULL ||
+	if (run->isolated != NULL)
+		isolated_places(run->isolated, run->places);
+	if (run->isolated == NULL || run->places == NULL ||
 		profile_symbolize(run->profile, run->space, run->isolated, run->perfmap_fd) != 0) {
 		ui_error("memory ran out while names were looked up: the file has addresses in their place");
 		return;
@@ -299,6 +303,7 @@ static void release(struct run *run)
 	output_discard(&run->output);
 	profile_free(run->profile);
 	isolated_free(run->isolated);
+	debug_places_free(run->places);
 	if (run->stop_fd >= 0)
 		close(run->stop_fd);
 	if (run->perfmap_fd >= 0)
@@ -347,6 +352,8 @@ static int profile_process(struct run *run)
 
 int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "symbolize") == 0)
+		return symbolize_command(argc - 1, argv + 1);
 	struct error err;
 	struct run *run = calloc(1, sizeof *run);
 	if (run == NULL) {

@@ -8,6 +8,7 @@
 
 static const char help[] =
 	"Usage: cprof-attach -p PID [OPTION]...\n"
+	"       cprof-attach symbolize PROFILE [OPTION]...   (see cprof-attach symbolize --help)\n"
 	"Profile a running native program (C, C++, Rust, Go) from outside, and write a pprof file.\n"
 	"\n"
 	"  -p, --pid PID          the process to profile (also as the only argument)\n"
@@ -24,6 +25,10 @@ static const char help[] =
 	"                         longer stops are counted (default 1ms)\n"
 	"      --no-realtime      never use real-time priority while threads are stopped\n"
 	"      --max-depth N      frames kept of one stack, from both its ends (default 16384)\n"
+	"      --debuginfo-path DIR   look for separate debug files here, too, by build-id and by name; a "
+	"file\n"
+	"                         is good as well; may be given several times\n"
+	"      --debuginfod       fetch missing debug files from the servers in DEBUGINFOD_URLS\n"
 	"      --unwinder KIND    rows (default), libunwind (slow), or both: every stack is walked twice, and\n"
 	"                         the summary says how many differ\n"
 	"  -q, --quiet            only errors on standard error\n"
@@ -195,6 +200,8 @@ enum {
 	OPTION_MAX_OVERHEAD,
 	OPTION_MAX_PAUSE,
 	OPTION_NO_REALTIME,
+	OPTION_DEBUGINFO_PATH,
+	OPTION_DEBUGINFOD,
 	OPTION_UNWINDER
 };
 
@@ -210,6 +217,8 @@ static const struct option long_options[] = {
 	{"max-overhead", required_argument, NULL, OPTION_MAX_OVERHEAD},
 	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
 	{"no-realtime", no_argument, NULL, OPTION_NO_REALTIME},
+	{"debuginfo-path", required_argument, NULL, OPTION_DEBUGINFO_PATH},
+	{"debuginfod", no_argument, NULL, OPTION_DEBUGINFOD},
 	{"unwinder", required_argument, NULL, OPTION_UNWINDER},
 	{"quiet", no_argument, NULL, 'q'},
 	{"no-progress", no_argument, NULL, 'q'},
@@ -218,6 +227,16 @@ static const struct option long_options[] = {
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
 };
+
+static int parse_debug_path(const char *text, struct options *options, struct error *err)
+{
+	if (*text == '\0')
+		return error_set(err, "the folder of debug files has an empty name");
+	if (options->n_debug_paths == OPTIONS_MAX_PATHS)
+		return error_set(err, "more than %d folders of debug files were named", OPTIONS_MAX_PATHS);
+	options->debug_paths[options->n_debug_paths++] = text;
+	return 0;
+}
 
 static int parse_option(int option, struct options *options, struct error *err)
 {
@@ -248,6 +267,11 @@ static int parse_option(int option, struct options *options, struct error *err)
 		return error_set(err, "'%s' is not a pause: give a time such as 500us or 1ms", optarg);
 	case OPTION_NO_REALTIME:
 		options->no_realtime = true;
+		return 0;
+	case OPTION_DEBUGINFO_PATH:
+		return parse_debug_path(optarg, options, err);
+	case OPTION_DEBUGINFOD:
+		options->debuginfod = true;
 		return 0;
 	case OPTION_UNWINDER:
 		return parse_unwinder(optarg, &options->unwinder, err);

@@ -6,9 +6,12 @@
 #include "unwind/error.h"
 #include "unwind/unwinder.h"
 
+/* What the program's exit status says; see --help. */
+enum { EXIT_FULL = 0, EXIT_PARTIAL = 1, EXIT_NOTHING = 2, EXIT_HARM = 3, EXIT_USAGE = 64 };
+
 enum command { COMMAND_PROFILE, COMMAND_HELP, COMMAND_VERSION };
 
-enum { OPTIONS_MAX_TIDS = 1024 };
+enum { OPTIONS_MAX_TIDS = 1024, OPTIONS_MAX_PATHS = 64 };
 
 struct options {
 	enum command command;
@@ -24,6 +27,9 @@ struct options {
 	double max_overhead; /* share: 0.01 is 1 % */
 	int64_t max_pause_ns;
 	bool no_realtime;
+	const char *debug_paths[OPTIONS_MAX_PATHS]; /* borrowed from argv */
+	size_t n_debug_paths;
+	bool debuginfod;
 	bool quiet, verbose;
 };
 

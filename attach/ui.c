@@ -77,6 +77,22 @@ void ui_error(const char *message)
 	fprintf(stderr, "cprof-attach: %s\n", message);
 }
 
+void ui_help(const char *text)
+{
+	fputs(text, stdout);
+}
+
+void ui_say(const struct options *options, const char *format, ...)
+{
+	if (options->quiet)
+		return;
+	va_list arguments;
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+}
+
 void ui_note(const struct options *options, const char *format, ...)
 {
 	if (!options->verbose || options->quiet)

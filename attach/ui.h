@@ -16,7 +16,11 @@ void ui_summary(
 
 /* "cprof-attach: MESSAGE" in one line. */
 void ui_error(const char *message);
-/* The same, only with -v. */
+/* A line of what was done, unless -q. */
+void ui_say(const struct options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Asked for with --help: to standard output. */
+void ui_help(const char *text);
+/* A line only with -v. */
 void ui_note(const struct options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -1,6 +1,7 @@
 #include "encoder/pprof.h"
 #include "encoder/profile.pb-c.h"
 #include "encoder/profile_data.h"
+#include "encoder/utf8.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -66,28 +67,6 @@ static void emit(struct writer *writer, const Perftools__Profiles__Profile *piec
 
 #define PIECE(name) Perftools__Profiles__Profile name = PERFTOOLS__PROFILES__PROFILE__INIT
 
-/* proto3 strings are UTF-8, and readers refuse a file with others: names come from the target. Each byte that
- * is not part of a valid sequence becomes
- * '?' (RFC 3629, section 4). */
-static size_t valid_sequence(const uint8_t *s)
-{
-	static const struct {
-		uint8_t first, last, low, high;
-		size_t len;
-	} forms[] = {{0x01, 0x7f, 0, 0, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-		{0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
-	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-		if (s[0] < forms[i].first || s[0] > forms[i].last)
-			continue;
-		for (size_t k = 1; k < forms[i].len; k++)
-			if (s[k] < (k == 1 ? forms[i].low : 0x80) || s[k] > (k == 1 ? forms[i].high : 0xbf))
-				return 0;
-		return forms[i].len;
-	}
-	return 0;
-}
-
 static void write_string(struct writer *writer, const char *text)
 {
 	char *copy = strdup(text), *strings[1] = {copy};
@@ -96,12 +75,7 @@ static void write_string(struct writer *writer, const char *text)
 		writer->failure = ENOMEM;
 		return;
 	}
-	for (size_t i = 0; copy[i] != '\0';) {
-		size_t len = valid_sequence((const uint8_t *)copy + i);
-		if (len == 0)
-			copy[i] = '?';
-		i += len > 0 ? len : 1;
-	}
+	utf8_clean(copy);
 	piece.n_string_table = 1;
 	piece.string_table = strings;
 	emit(writer, &piece);
@@ -361,7 +335,12 @@ int pprof_write(const struct profile *profile, const struct pprof_times *times, 
 	free(writer.packed);
 	if (writer.failure == 0)
 		return 0;
-	bool full = writer.failure == ENOSPC || writer.failure == EDQUOT;
-	return error_set(err, "the profile could not be written: %s%s", strerror(writer.failure),
+	return pprof_write_failed(writer.failure, err);
+}
+
+int pprof_write_failed(int failure, struct error *err)
+{
+	bool full = failure == ENOSPC || failure == EDQUOT;
+	return error_set(err, "the profile could not be written: %s%s", strerror(failure),
 		full ? ": free some space, or choose another place with -o" : "");
 }

@@ -1,4 +1,5 @@
-/* Profile -> the bytes of a .pb.gz file (profile.proto, gzip). The only user of protobuf-c and zlib. */
+/* Profile -> the bytes of a .pb.gz file (profile.proto, gzip). With pprof_file.c the only user of protobuf-c
+ * and zlib here. */
 #ifndef ENCODER_PPROF_H
 #define ENCODER_PPROF_H
 
@@ -14,5 +15,8 @@ struct pprof_times {
  * locations have addresses only. On failure the message has the errno's text; what was written so far is of no
  * use. */
 int pprof_write(const struct profile *profile, const struct pprof_times *times, int fd, struct error *err);
+
+/* -1 with the message for errno `failure` of a write. */
+int pprof_write_failed(int failure, struct error *err);
 
 #endif

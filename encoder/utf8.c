@@ -1,0 +1,34 @@
+#include "encoder/utf8.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The length of the sequence at `s`; 0 when it is none. */
+static size_t valid_sequence(const uint8_t *s)
+{
+	static const struct {
+		uint8_t first, last, low, high;
+		size_t len;
+	} forms[] = {{0x01, 0x7f, 0, 0, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+		{0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+		if (s[0] < forms[i].first || s[0] > forms[i].last)
+			continue;
+		for (size_t k = 1; k < forms[i].len; k++)
+			if (s[k] < (k == 1 ? forms[i].low : 0x80) || s[k] > (k == 1 ? forms[i].high : 0xbf))
+				return 0;
+		return forms[i].len;
+	}
+	return 0;
+}
+
+void utf8_clean(char *text)
+{
+	for (size_t i = 0; text[i] != '\0';) {
+		size_t len = valid_sequence((const uint8_t *)text + i);
+		if (len == 0)
+			text[i] = '?';
+		i += len > 0 ? len : 1;
+	}
+}
