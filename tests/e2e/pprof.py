@@ -229,6 +229,12 @@ def parse(raw, top, path=""):
                    samples=_samples(samples[1:], locations), mappings=list(mappings.values()))
 
 
+def locations(raw):
+    """The locations of what -raw printed."""
+    sections = _sections(raw)
+    return list(_locations(sections.get("Locations", []), _mappings(sections.get("Mappings", []))).values())
+
+
 def load(path):
     return parse(run(path, "-raw"), run(path, "-top"), path)
 
