@@ -275,12 +275,24 @@ static bool says_more(const struct knowledge *a, const struct knowledge *b)
 	return a->function && a->depth > b->depth;
 }
 
+/* NULL when there is none with this id. */
+static const Function *function_of(const struct pprof_file *file, uint64_t id)
+{
+	const Profile *profile = file->profile;
+	if (id >= file->next_function_id) {
+		uint64_t at = id - file->next_function_id;
+		return at < profile->n_function - file->n_functions ? profile->function[file->n_functions + at]
+								    : NULL;
+	}
+	size_t at = find(file->functions, file->n_functions, id);
+	return at < file->n_functions ? profile->function[at] : NULL;
+}
+
 static struct knowledge known(const struct pprof_file *file, const Location *location)
 {
 	struct knowledge knowledge = {.depth = location->n_line};
 	for (size_t i = 0; i < location->n_line; i++) {
-		size_t at = find(file->functions, file->n_functions, location->line[i]->function_id);
-		const Function *function = at < file->n_functions ? file->profile->function[at] : NULL;
+		const Function *function = function_of(file, location->line[i]->function_id);
 		if (function == NULL)
 			continue;
 		knowledge.function |=
