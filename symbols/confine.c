@@ -185,6 +185,7 @@ static bool filter_system_calls(int out)
 		ALLOW(pread64),
 		ALLOW(read),
 		ALLOW(lseek),
+		ALLOW(fstat),
 		ALLOW(munmap),
 		ALLOW(mremap),
 		ALLOW(madvise),

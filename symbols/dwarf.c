@@ -120,6 +120,8 @@ static int units_index(struct lookup *lookup)
 		enum unit_open state =
 			unit_open(&lookup->own, lookup->own.offsets[i], false, NULL, NULL, &unit, &die);
 		int failed = state == UNIT_NO_MEMORY ? -1 : 0;
+		if (state == UNIT_DAMAGED)
+			lookup->outcome->unread = true;
 		budget_take(&lookup->work, unit.abbrevs.n_attributes);
 		if (state == UNIT_OPEN && unit.type != DW_UT_type && unit.type != DW_UT_split_type)
 			failed = unit_claim(lookup, &unit, &die);

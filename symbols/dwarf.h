@@ -20,6 +20,7 @@ struct dwarf_chain {
 struct dwarf_outcome {
 	bool found; /* there is DWARF */
 	bool limited; /* a limit was reached */
+	bool unread; /* a unit could not be read: damaged, or of a version that is not known here */
 	const struct split_name
 		*missing; /* halves of units that were not among the files; owned by the arena */
 	size_t n_missing;

@@ -6,6 +6,7 @@
 #include "symbols/dwarf.h"
 #include "symbols/elfsyms.h"
 #include "symbols/gosymbols.h"
+#include "symbols/libdw.h"
 #include "symbols/plt.h"
 
 #include <stdlib.h>
@@ -117,8 +118,14 @@ static void batch_close(struct batch *batch)
 
 static int batch_dwarf(struct batch *batch)
 {
-	return dwarf_lookup(
-		batch->files, batch->symbolizer->arena, batch->pcs, batch->n, batch->chains, &batch->dwarf);
+	const struct symbol_files *files = batch->files;
+	if (dwarf_lookup(files, batch->symbolizer->arena, batch->pcs, batch->n, batch->chains, &batch->dwarf) !=
+		0)
+		return -1;
+	if (!batch->dwarf.unread || batch->dwarf.limited)
+		return 0;
+	return libdw_lookup(image_fd(files->debug != NULL ? files->debug : files->binary),
+		batch->symbolizer->arena, batch->pcs, batch->n, batch->chains);
 }
 
 static int batch_names(struct batch *batch)
