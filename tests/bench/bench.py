@@ -27,6 +27,7 @@ import conftest  # noqa: E402
 import harm  # noqa: E402
 import pytest  # noqa: E402
 import stacks  # noqa: E402
+import symbols  # noqa: E402
 import test_real  # noqa: E402
 
 SECONDS = 2 if QUICK else 4
@@ -35,7 +36,8 @@ OWN_USE = r"^own use.*?([\d.]+) % of one core"
 HEAD = ("name", "measured", "bar or peer", "ratio")
 PARTS = ("exactness", "complete stacks", "the end of a run", "pauses, seen from inside the target",
          "slowdown of the target", "the tool's own CPU",
-         "harm, seen from inside the target", "exact stacks by single-stepping", "speed of walks", "complete stacks beside other tools")
+         "harm, seen from inside the target", "exact stacks by single-stepping", "speed of walks", "complete stacks beside other tools",
+         "names, beside llvm-symbolizer")
 
 
 class Table:
@@ -377,6 +379,7 @@ class Bench:
         if 7 in wanted:
             harm.measure(self.table)
         stacks.measure(self, BUILD, wanted, QUICK)
+        symbols.measure(self, BUILD, wanted, QUICK)
 
 
 def account_ns(pid, tid):
