@@ -114,15 +114,13 @@ static void consider(struct search *search, struct image *image)
 {
 	if (image == NULL)
 		return;
-	if (!is_wanted(search, image)) {
-		image_free(image);
-	} else if (has_dwarf(image)) {
+	bool wanted = is_wanted(search, image);
+	if (wanted && has_dwarf(image))
 		search->dwarf = image;
-	} else if (search->symbols == NULL && has_symbols(image)) {
+	else if (wanted && search->symbols == NULL && has_symbols(image))
 		search->symbols = image;
-	} else {
+	else
 		image_free(image);
-	}
 }
 
 /* Looks at one path, unless the search is over. */
