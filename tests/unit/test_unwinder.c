@@ -40,7 +40,9 @@ APART_FUNCTION static void take(size_t len)
 	size_t used = (size_t)(map->end - sp);
 	len = len < used ? len : used;
 	len = len < COPY ? len : COPY;
-	memcpy(copy, (const void *)(uintptr_t)sp, len);
+	/* As of another process: sanitizers let nobody read a whole stack. */
+	struct iovec local = {copy, len}, remote = {(void *)(uintptr_t)sp, len};
+	assert_int_equal(process_vm_readv(getpid(), &local, 1, &remote, 1, 0), (ssize_t)len);
 	snapshot.region[0] = (struct region){sp, len, copy};
 }
 
