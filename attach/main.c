@@ -34,7 +34,7 @@ struct run {
 	struct space *space;
 	struct unwinder *unwinder;
 	struct profile *profile;
-	struct debug_places *places;
+	struct places places;
 	struct isolated *isolated;
 	int perfmap_fd; /* opened before and, if it was not there yet, after sampling; -1 none */
 	int stop_fd; /* signals that come while names are looked up */
@@ -181,12 +181,12 @@ static void look_up_names(struct run *run)
 {
 	run->stop_fd = open_stop();
 	run->isolated = isolated_new(&isolated_defaults, run->stop_fd);
-	run->places = places_make(run->options.debug_paths, run->options.n_debug_paths);
+	int ready = places_open(&run->options, run->stop_fd, &run->places);
 	if (run->perfmap_fd < 0)
 		run->perfmap_fd = target_open_perfmap(&run->target);
 	if (run->isolated != NULL)
-		isolated_places(run->isolated, run->places);
-	if (run->isolated == NULL || run->places == NULL ||
+		isolated_places(run->isolated, run->places.folders);
+	if (run->isolated == NULL || ready != 0 ||
 		profile_symbolize(run->profile, run->space, run->isolated, run->perfmap_fd) != 0) {
 		ui_error("memory ran out while names were looked up: the file has addresses in their place");
 		return;
@@ -303,7 +303,7 @@ static void release(struct run *run)
 	output_discard(&run->output);
 	profile_free(run->profile);
 	isolated_free(run->isolated);
-	debug_places_free(run->places);
+	places_close(&run->places);
 	if (run->stop_fd >= 0)
 		close(run->stop_fd);
 	if (run->perfmap_fd >= 0)

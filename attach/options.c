@@ -28,6 +28,7 @@ static const char help[] =
 	"      --debuginfo-path DIR   look for separate debug files here, too, by build-id and by name; a "
 	"file\n"
 	"                         is good as well; may be given several times\n"
+	"      --debuginfod       fetch missing debug files from the servers in DEBUGINFOD_URLS\n"
 	"      --unwinder KIND    rows (default), libunwind (slow), or both: every stack is walked twice, and\n"
 	"                         the summary says how many differ\n"
 	"  -q, --quiet            only errors on standard error\n"
@@ -200,6 +201,7 @@ enum {
 	OPTION_MAX_PAUSE,
 	OPTION_NO_REALTIME,
 	OPTION_DEBUGINFO_PATH,
+	OPTION_DEBUGINFOD,
 	OPTION_UNWINDER
 };
 
@@ -216,6 +218,7 @@ static const struct option long_options[] = {
 	{"max-pause", required_argument, NULL, OPTION_MAX_PAUSE},
 	{"no-realtime", no_argument, NULL, OPTION_NO_REALTIME},
 	{"debuginfo-path", required_argument, NULL, OPTION_DEBUGINFO_PATH},
+	{"debuginfod", no_argument, NULL, OPTION_DEBUGINFOD},
 	{"unwinder", required_argument, NULL, OPTION_UNWINDER},
 	{"quiet", no_argument, NULL, 'q'},
 	{"no-progress", no_argument, NULL, 'q'},
@@ -267,6 +270,9 @@ static int parse_option(int option, struct options *options, struct error *err)
 		return 0;
 	case OPTION_DEBUGINFO_PATH:
 		return parse_debug_path(optarg, options, err);
+	case OPTION_DEBUGINFOD:
+		options->debuginfod = true;
+		return 0;
 	case OPTION_UNWINDER:
 		return parse_unwinder(optarg, &options->unwinder, err);
 	case 'q':

@@ -29,6 +29,7 @@ struct options {
 	bool no_realtime;
 	const char *debug_paths[OPTIONS_MAX_PATHS]; /* borrowed from argv */
 	size_t n_debug_paths;
+	bool debuginfod;
 	bool quiet, verbose;
 };
 

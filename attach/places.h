@@ -2,9 +2,18 @@
 #ifndef ATTACH_PLACES_H
 #define ATTACH_PLACES_H
 
+#include "attach/options.h"
 #include "symbols/debugfiles.h"
+#include "symbols/debuginfod.h"
 
-/* The caller owns the result; NULL when memory is out. */
-struct debug_places *places_make(const char *const *folders, size_t n);
+struct places {
+	struct debug_places *folders; /* with the servers behind them, if they are asked */
+	struct debuginfod *servers; /* may be NULL */
+};
+
+/* `stop_fd`: when it becomes readable, nothing more is fetched (-1: none). A server that cannot be asked is
+ * told to people, and done without. -1 when memory is out; *places goes to places_close() in any case. */
+int places_open(const struct options *options, int stop_fd, struct places *places);
+void places_close(struct places *places);
 
 #endif

@@ -29,6 +29,7 @@ static const char help[] =
 	"                         /usr/lib/debug (.build-id/xx/yyyy.debug), under the program's path, or under "
 	"its\n"
 	"                         name; a file is good as well; may be given several times\n"
+	"      --debuginfod       fetch missing debug files from the servers in DEBUGINFOD_URLS\n"
 	"  -o, --output FILE      where to write; - is standard output (default: NAME.symbolized.pb.gz beside\n"
 	"                         PROFILE)\n"
 	"  -q, --quiet            only errors on standard error\n"
@@ -39,10 +40,11 @@ static const char help[] =
 	"nothing was\n"
 	"written; 64 usage error.\n";
 
-enum { OPTION_DEBUGINFO_PATH = 256 };
+enum { OPTION_DEBUGINFO_PATH = 256, OPTION_DEBUGINFOD };
 
 static const struct option long_options[] = {
 	{"debuginfo-path", required_argument, NULL, OPTION_DEBUGINFO_PATH},
+	{"debuginfod", no_argument, NULL, OPTION_DEBUGINFOD},
 	{"output", required_argument, NULL, 'o'},
 	{"quiet", no_argument, NULL, 'q'},
 	{"verbose", no_argument, NULL, 'v'},
@@ -55,7 +57,7 @@ struct run {
 	struct options options; /* what both commands have */
 	const char *input;
 	struct pprof_file *file;
-	struct debug_places *places;
+	struct places places;
 	struct isolated *isolated;
 	struct output output;
 	size_t named; /* addresses that got better names */
@@ -81,6 +83,8 @@ static int parse(int argc, char **argv, struct run *run, struct error *err)
 				err, "more than %d folders of debug files were named", OPTIONS_MAX_PATHS);
 		if (option == OPTION_DEBUGINFO_PATH)
 			options->debug_paths[options->n_debug_paths++] = optarg;
+		else if (option == OPTION_DEBUGINFOD)
+			options->debuginfod = true;
 		else if (option == 'o')
 			options->output = optarg;
 		else if (option == 'h')
@@ -195,7 +199,7 @@ static int name_module(struct run *run, size_t number)
 	if (module.n == 0)
 		return 0;
 	struct image *image = module.build_id[0] != '\0'
-				      ? debug_places_find(run->places, module.build_id, module.path)
+				      ? debug_places_find(run->places.folders, module.build_id, module.path)
 				      : NULL;
 	if (image == NULL) {
 		ui_note(&run->options, "module    %s: %s%s; its names stay as they are", module.path,
@@ -214,10 +218,9 @@ static int prepare(struct run *run, struct error *err)
 	if (read_input(run, err) != 0 || open_output(run, err) != 0)
 		return -1;
 	run->isolated = isolated_new(&isolated_defaults, -1);
-	run->places = places_make(options->debug_paths, options->n_debug_paths);
-	if (run->isolated == NULL || run->places == NULL)
+	if (run->isolated == NULL || places_open(options, -1, &run->places) != 0)
 		return error_set(err, "not enough memory to start");
-	isolated_places(run->isolated, run->places);
+	isolated_places(run->isolated, run->places.folders);
 	return 0;
 }
 
@@ -246,6 +249,7 @@ int symbolize_command(int argc, char **argv)
 		return EXIT_NOTHING;
 	}
 	run->output.fd = -1;
+	run->input = "";
 	int code = EXIT_NOTHING;
 	signal(SIGPIPE, SIG_IGN);
 	if (parse(argc, argv, run, &err) != 0) {
@@ -261,7 +265,7 @@ int symbolize_command(int argc, char **argv)
 	}
 	output_discard(&run->output);
 	isolated_free(run->isolated);
-	debug_places_free(run->places);
+	places_close(&run->places);
 	pprof_file_free(run->file);
 	free(run);
 	return code;

@@ -25,6 +25,15 @@ void ui_progress_end(void)
 	fputs("\r\033[K", stderr);
 }
 
+void ui_fetching(const char *build_id, int64_t bytes, int64_t total)
+{
+	fprintf(stderr, "\r\033[Kfetching debug information %.12s: %.1f MB", build_id, (double)bytes / 1e6);
+	if (total > 0)
+		fprintf(stderr, " of %.1f MB", (double)total / 1e6);
+	fprintf(stderr, "   (Ctrl-C goes on without)");
+	fflush(stderr);
+}
+
 static void print_hottest(struct profile *profile)
 {
 	struct profile_top top[HOTTEST];

@@ -10,6 +10,9 @@ void ui_progress(const struct sampler_progress *progress, const struct options *
 /* Removes the line of progress. */
 void ui_progress_end(void);
 
+/* The same while a debug file is fetched: bytes so far, of `total` (0: not known). */
+void ui_fetching(const char *build_id, int64_t bytes, int64_t total);
+
 /* The summary after a run. `path` is the file that was written, "-" for standard output. */
 void ui_summary(
 	const struct report *report, struct profile *profile, const struct options *options, const char *path);
