@@ -1,12 +1,16 @@
 """Separate debug files, in every form in which they come; made with binutils, dwz and xz."""
 
+import ctypes
+import http.server
 import os
 import re
 import shutil
+import signal
 import subprocess
+import threading
 
 import pytest
-from conftest import SOURCES, TARGETS, source_line
+from conftest import SOURCES, TARGETS, TOOL, source_line, wait_for
 
 
 def build_id(path):
@@ -121,3 +125,90 @@ def test_dwz_shares_information(start, tool, files):
     os.rename(files.path("bin/common"), files.path("common"))
     assert tool.record(target.pid, "-r", 199, duration="1s").load().share_under("main") >= 0.9
     check_named(tool.record(target.pid, "-r", 199, "--debuginfo-path", files.folder, duration="1s").load())
+
+
+# ---- debuginfod ----
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Answers /buildid/ID/debuginfo with what is in `files`; with `hold`, does not answer at all until that is set."""
+
+    files, asked, hold = {}, [], None
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.hold is not None:
+            self.hold.wait(60)
+        path = self.files.get(self.path)
+        self.send_response(200 if path else 404)
+        content = open(path, "rb").read() if path else b""
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(folder):
+    """The class of its answers, and the environment of the tool that names it."""
+    try:
+        ctypes.CDLL("libdebuginfod.so.1")
+    except OSError:
+        pytest.skip("no libdebuginfod.so.1 here (apt-get install libdebuginfod1)")
+    answers = type("Answers", (Server,), {"files": {}, "asked": [], "hold": None})
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), answers)
+    thread = threading.Thread(target=listener.serve_forever)
+    thread.start()
+    answers.environment = {**os.environ, "DEBUGINFOD_URLS": f"http://127.0.0.1:{listener.server_port}/", "HOME": folder,
+                           "DEBUGINFOD_CACHE_PATH": os.path.join(folder, "cache")}
+    yield answers
+    if answers.hold is not None:
+        answers.hold.set()
+    listener.shutdown()
+    thread.join()
+    listener.server_close()
+
+
+def need_loader():
+    headers = subprocess.run(["readelf", "-lW", TOOL], capture_output=True, text=True, check=True).stdout
+    if "INTERP" not in headers:
+        pytest.skip("a static program loads no library")
+
+
+def test_debuginfod_only_when_asked_for(start, tool, files, server):
+    need_loader()
+    target = start(files.program)
+    request = f"/buildid/{build_id(files.full)}/debuginfo"
+    server.files[request] = files.debug("served")
+    # The variable alone is not a wish.
+    assert not is_named(tool.record(target.pid, "-r", 199, duration="1s", env=server.environment).load())
+    assert server.asked == []
+    check_named(tool.record(target.pid, "-r", 199, "--debuginfod", duration="1s", env=server.environment).load())
+    assert request in server.asked
+    # A wrong file is worse than none.
+    make("objcopy", "--only-keep-debug", os.path.join(TARGETS, "stripped.full"), files.path("served"))
+    shutil.rmtree(files.path("cache"))
+    assert not is_named(tool.record(target.pid, "-r", 199, "--debuginfod", duration="1s", env=server.environment).load())
+
+
+def test_debuginfod_without_a_server(start, tool, files):
+    need_loader()
+    environment = {key: value for key, value in os.environ.items() if key != "DEBUGINFOD_URLS"}
+    run = tool.record(start(files.program).pid, "-r", 199, "--debuginfod", duration="1s", env=environment)
+    assert "DEBUGINFOD_URLS" in run.stderr
+
+
+def test_debuginfod_that_does_not_answer_is_left(start, tool, files, server):
+    """Ctrl-C goes on without: the profile is written."""
+    need_loader()
+    server.hold = threading.Event()
+    path = files.path("out.pb.gz")
+    process = tool.start("-p", start(files.program).pid, "-d", "500ms", "-r", 199, "--max-overhead", "100%", "--debuginfod", "-o", path,
+                         env=server.environment)
+    wait_for(lambda: server.asked, "the tool asks the server")
+    process.send_signal(signal.SIGINT)
+    run = tool.finish(process, path)
+    assert run.code in (0, 1), run.stderr
+    assert run.load().stacks
