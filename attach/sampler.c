@@ -207,10 +207,13 @@ static void run_ticks(struct sampler *s)
 		atomic_store_explicit(&s->progress->elapsed_ns, (int64_t)(now - start), memory_order_relaxed);
 		atomic_store_explicit(&s->progress->late_ticks, s->pace.late, memory_order_relaxed);
 		idle_until(s, due < end ? due : end);
-		if (s->running_out || now_ns(CLOCK_MONOTONIC) >= end)
+		bool is_over = s->running_out || now_ns(CLOCK_MONOTONIC) >= end;
+		/* The budget may have put the next tick far off: what was used since the last one would be
+		 * charged to no stack. */
+		if (is_over && now_ns(CLOCK_MONOTONIC) - s->tick_ns < 2 * s->pace.period_ns)
 			break;
 		tick(s);
-		if (s->target_gone)
+		if (s->target_gone || is_over)
 			break;
 		settle_accounts(s, &costs);
 		if (s->tick == 1) {
