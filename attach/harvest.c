@@ -10,6 +10,9 @@ enum {
 	HARVEST_NS = 5000000, /* a thread that does not stop within this is left pending */
 	SWITCH_NS = 50000, /* from our waking, which may take the thread's CPU, to the tick's time, at most */
 	ALONE_TICKS = 8, /* one thread has run for so long: we go where it is */
+	STRAYS = 4, /* it has moved away so often: we leave its CPU to it */
+	APART_TICKS = 512, /* and try again after so long */
+	LOOK_NS = 30000, /* looking for its stop without sleeping */
 };
 
 /* The kernel's restart codes at a stop: the thread sat in a system call until our interrupt woke it
@@ -258,14 +261,33 @@ static bool ask_to_stop(struct sampler *s, struct entry *entry)
 	return false;
 }
 
-/* A single running thread is best stopped from its own CPU; several are stopped sooner from another. */
+/* A single running thread is best stopped from its own CPU: no other has to be interrupted, and none to wake
+ * up. But where another CPU is idle, the kernel moves the thread there when it goes on, again and again. Then
+ * its own is left to it. Several threads are stopped sooner from another CPU than theirs. */
 static void choose_cpu(struct sampler *s)
 {
 	int cpu = -1;
 	s->alone = s->n_batch == 1 ? s->alone + 1 : 0;
-	if (s->alone >= ALONE_TICKS)
+	s->apart -= s->apart > 0;
+	if (s->alone >= ALONE_TICKS && s->apart == 0) {
 		cpu = thread_cpu(s->target, &s->batch[0]->thread);
+		if (s->priority.cpu >= 0 && cpu != s->priority.cpu)
+			s->strays++;
+		else
+			s->strays -= s->strays > 0;
+	}
+	if (s->strays >= STRAYS) {
+		s->apart = APART_TICKS;
+		s->strays = 0;
+		cpu = -1;
+	}
 	priority_follow(&s->priority, cpu);
+}
+
+/* It stops within microseconds, and to wake up would take us longer. */
+static bool is_worth_looking(const struct sampler *s, uint64_t asked_ns)
+{
+	return s->alone >= ALONE_TICKS && s->apart > 0 && now_ns(CLOCK_MONOTONIC) < asked_ns + LOOK_NS;
 }
 
 /* Ready but without a CPU, or waiting uninterruptibly (a vfork does, too): they stop when they can, and are
@@ -290,12 +312,13 @@ void harvest_batch(struct sampler *s)
 		s->batch[i]->due = ask_to_stop(s, s->batch[i]);
 		s->due += s->batch[i]->due;
 	}
-	uint64_t deadline = now_ns(CLOCK_MONOTONIC) + HARVEST_NS;
+	uint64_t asked = now_ns(CLOCK_MONOTONIC), deadline = asked + HARVEST_NS;
 	for (;;) {
 		harvest_events(s);
 		if (s->due == 0 || now_ns(CLOCK_MONOTONIC) >= deadline)
 			break;
-		harvest_wait(s, deadline);
+		if (!is_worth_looking(s, asked))
+			harvest_wait(s, deadline);
 	}
 	priority_lower(&s->priority);
 	for (size_t i = 0; i < s->n_batch; i++)

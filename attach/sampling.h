@@ -52,6 +52,7 @@ struct sampler {
 	size_t n_batch, due; /* interrupted together; of them not stopped yet */
 	size_t n_pending; /* interrupted at any time, and not stopped yet */
 	unsigned alone; /* ticks in a row in which one thread ran */
+	unsigned strays, apart; /* times that it moved away from us; ticks for which it is left its CPU */
 
 	uint64_t maps_ns, maps_cost_ns; /* when maps were last read, and what that cost */
 	bool maps_stale;
