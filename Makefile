@@ -25,6 +25,7 @@ STATIC_LIBS = $(shell pkg-config --libs --static $(PACKAGES)) -lbz2 -liberty -lm
 ROOMS := attach unwind symbols encoder
 SOURCES := $(wildcard $(ROOMS:%=%/*.c))
 GENERATED := $(BUILD)/gen/attach/syscalls.inc $(BUILD)/gen/encoder/profile.pb-c.h
+STATIC := $(BUILD)/static/cprof-attach-$(VERSION)-x86_64
 PROTOCOL := $(BUILD)/gen/encoder/profile.pb-c.o
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(PROTOCOL)
 LIBRARY := $(filter-out $(BUILD)/attach/main.o,$(OBJECTS))
@@ -50,7 +51,7 @@ include tests/truth/truth.mk
 $(BUILD)/cprof-attach: $(OBJECTS)
 	$(CC) $(SANITIZE) -o $@ $^ $(ALL_LIBS)
 
-$(BUILD)/static/cprof-attach: $(OBJECTS) | have-static
+$(STATIC): $(OBJECTS) | have-static
 	@mkdir -p $(@D)
 	$(CC) -static -o $@ $^ $(STATIC_LIBS)
 
@@ -81,7 +82,7 @@ have-static:
 	@tests/setup --missing static
 
 .PHONY: static
-static: $(BUILD)/static/cprof-attach
+static: $(STATIC)
 
 .PHONY: install
 install: $(BUILD)/cprof-attach

@@ -3,6 +3,7 @@
 #include "attach/record_command.h"
 #include "attach/symbolize_command.h"
 #include "attach/ui.h"
+#include "attach/version.h"
 
 #include <string.h>
 
@@ -27,6 +28,8 @@ int main(int argc, char **argv)
 	}
 	if (options.command == COMMAND_PROFILE)
 		return record_command(&options);
-	ui_help(options.command == COMMAND_HELP ? options_help() : "cprof-attach " CPROF_VERSION "\n");
+	char version[VERSION_WIDTH];
+	version_text(version);
+	ui_help(options.command == COMMAND_HELP ? options_help() : version);
 	return EXIT_FULL;
 }

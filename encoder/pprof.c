@@ -338,6 +338,11 @@ int pprof_write(const struct profile *profile, const struct pprof_times *times, 
 	return pprof_write_failed(writer.failure, err);
 }
 
+const char *pprof_library(void)
+{
+	return protobuf_c_version();
+}
+
 int pprof_write_failed(int failure, struct error *err)
 {
 	bool full = failure == ENOSPC || failure == EDQUOT;

@@ -16,6 +16,9 @@ struct pprof_times {
  * use. */
 int pprof_write(const struct profile *profile, const struct pprof_times *times, int fd, struct error *err);
 
+/* The version of protobuf-c. Static storage. */
+const char *pprof_library(void);
+
 /* -1 with the message for errno `failure` of a write. */
 int pprof_write_failed(int failure, struct error *err);
 

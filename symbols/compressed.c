@@ -8,6 +8,11 @@
 #include <zlib.h>
 #include <zstd.h>
 
+struct content_versions content_versions(void)
+{
+	return (struct content_versions){zlibVersion(), lzma_version_string(), ZSTD_versionString()};
+}
+
 enum { CHUNK = 64 * 1024, GNU_HEADER = 12 };
 
 /* Debian's elf.h is older than this number. */

@@ -5,6 +5,12 @@
 
 #include "unwind/image.h"
 
+/* The versions of the libraries, for people. Static storage. */
+struct content_versions {
+	const char *zlib, *lzma, *zstd;
+};
+struct content_versions content_versions(void);
+
 /* A section's bytes as they were before compression; flat memory from mmap(2), to be given back with
  * content_free(). */
 struct content {

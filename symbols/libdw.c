@@ -2,6 +2,7 @@
 
 #include <dwarf.h>
 #include <elfutils/libdw.h>
+#include <elfutils/libdwfl.h>
 #include <string.h>
 
 enum { DIES_MAX = 10 * 1000 * 1000, DEPTH_MAX = 256 };
@@ -82,6 +83,11 @@ static int fill(Dwarf *dwarf, uint64_t pc, struct arena *arena, size_t *dies, st
 		out->lines->start_line = (uint32_t)declared;
 	out->n = 1;
 	return 0;
+}
+
+const char *libdw_version(void)
+{
+	return dwfl_version(NULL);
 }
 
 int libdw_lookup(int fd, struct arena *arena, const uint64_t *pcs, size_t n, struct dwarf_chain *out)

@@ -7,6 +7,9 @@
 
 #include "symbols/dwarf.h"
 
+/* The version of elfutils. Static storage. */
+const char *libdw_version(void);
+
 /* Fills those of out[0..n) that are empty, for pcs[0..n), from the DWARF in `fd` (borrowed). Everything is
  * owned by `arena`. -1 only when memory is out. */
 int libdw_lookup(int fd, struct arena *arena, const uint64_t *pcs, size_t n, struct dwarf_chain *out);

@@ -230,6 +230,15 @@ static int get_proc_name(
 	return -UNW_ENOINFO;
 }
 
+#define TEXT_OF(number) TEXT(number)
+#define TEXT(number) #number
+
+const char *expression_library(void)
+{
+	return "libunwind " TEXT_OF(UNW_VERSION_MAJOR) "." TEXT_OF(UNW_VERSION_MINOR) "." TEXT_OF(
+		UNW_VERSION_EXTRA);
+}
+
 struct expression *expression_new(void)
 {
 	struct expression *expression = calloc(1, sizeof *expression);

@@ -10,6 +10,9 @@
 
 struct expression;
 
+/* "libunwind 1.6.2". Static storage. */
+const char *expression_library(void);
+
 struct expression *expression_new(void); /* NULL when memory is out */
 void expression_free(struct expression *expression);
 /* See library_cache(). */

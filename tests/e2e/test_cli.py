@@ -64,7 +64,13 @@ def test_help(tool):
 def test_version(tool):
     run = tool.run("--version")
     assert run.code == 0 and run.stderr == ""
-    assert re.fullmatch(r"cprof-attach \d+\.\d+\S*\n", run.stdout.decode())
+    first, libraries = run.stdout.decode().splitlines()
+    assert re.fullmatch(r"cprof-attach \d+\.\d+\S* \(x86_64\)", first)
+    packages = {"libunwind": "libunwind-generic", "elfutils": "libdw", "protobuf-c": "libprotobuf-c", "zlib": "zlib", "liblzma": "liblzma",
+                "libzstd": "libzstd"}
+    for library, package in packages.items():
+        version = subprocess.run(["pkg-config", "--modversion", package], capture_output=True, text=True, check=True).stdout.strip()
+        assert f"{library} {version}" in libraries
     assert tool.run("-V").stdout == run.stdout
 
 

@@ -1,6 +1,8 @@
 """The one file that is copied to a host: it must run where there is nothing else at all."""
 
+import glob
 import os
+import re
 import shutil
 import subprocess
 
@@ -8,13 +10,14 @@ import pprof
 import pytest
 from conftest import TOOL
 
-STATIC = os.path.join(os.path.dirname(TOOL), "static", "cprof-attach")
+BUILT = glob.glob(os.path.join(os.path.dirname(TOOL), "static", "cprof-attach-*"))
+STATIC = max(BUILT, key=os.path.getmtime, default="")
 
 
 @pytest.fixture
 def empty_root(folder):
     """A folder to chroot into, with /proc and nothing else."""
-    if not os.path.exists(STATIC):
+    if not STATIC:
         pytest.skip("the static binary is not built with the sanitizers")
     if os.geteuid() != 0:
         pytest.skip("chroot needs root")
@@ -29,10 +32,18 @@ def empty_root(folder):
 
 
 def test_it_needs_no_library():
-    if not os.path.exists(STATIC):
+    if not STATIC:
         pytest.skip("the static binary is not built with the sanitizers")
     headers = subprocess.run(["readelf", "-lW", STATIC], capture_output=True, text=True, check=True).stdout
     assert "LOAD" in headers and "INTERP" not in headers
+
+
+def test_its_name_says_what_it_is():
+    if not STATIC:
+        pytest.skip("the static binary is not built with the sanitizers")
+    said = subprocess.run([STATIC, "--version"], capture_output=True, text=True, check=True).stdout
+    name, version, architecture = re.match(r"(\S+) (\S+) \((\S+)\)", said).groups()
+    assert os.path.basename(STATIC) == f"{name}-{version}-{architecture}"
 
 
 def test_it_profiles_from_an_empty_root(start, empty_root):
