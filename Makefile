@@ -89,6 +89,22 @@ install: $(BUILD)/cprof-attach
 	install -D -m 755 $(BUILD)/cprof-attach $(DESTDIR)$(PREFIX)/bin/cprof-attach
 	install -d $(DESTDIR)$(PREFIX)/share/doc/cprof-attach
 	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/cprof-attach
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 packaging/man/cprof-attach.1
+	install -D -m 644 packaging/completion/cprof-attach.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cprof-attach
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions packaging/completion/_cprof-attach
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d packaging/completion/cprof-attach.fish
+
+# A package for this Debian, from a copy of the tree: dpkg-buildpackage wants debian/ at its top, and writes beside it.
+.PHONY: deb
+deb:
+	@tests/setup deb
+	@rm -rf $(BUILD)/deb
+	@mkdir -p $(BUILD)/deb/cprof-attach
+	@cp -a Makefile README.md LICENSE docs packaging $(ROOMS) tests $(BUILD)/deb/cprof-attach/
+	@cp -a packaging/debian $(BUILD)/deb/cprof-attach/debian
+	cd $(BUILD)/deb/cprof-attach && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -b -us -uc >../build.log 2>&1 || { tail -n 20 ../build.log >&2; exit 1; }
+	lintian --fail-on error,warning --tag-display-limit 0 $(BUILD)/deb/cprof-attach_$(VERSION)_*.changes
+	@ls $(BUILD)/deb/cprof-attach_*.deb
 
 # ---- seeing and testing it ----
 
