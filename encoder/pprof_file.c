@@ -1,7 +1,7 @@
 #include "encoder/pprof_file.h"
 
 #include "encoder/pprof.h"
-#include "encoder/profile.pb-c.h"
+#include "encoder/pprof_file_data.h"
 #include "encoder/table.h"
 #include "encoder/utf8.h"
 
@@ -173,7 +173,12 @@ static int index_make(struct pprof_file *file)
 	return 0;
 }
 
-static const char *text(const struct pprof_file *file, int64_t number)
+const Profile *pprof_file_message(const struct pprof_file *file)
+{
+	return file->profile;
+}
+
+const char *pprof_file_text(const struct pprof_file *file, int64_t number)
 {
 	const Profile *profile = file->profile;
 	return number > 0 && (uint64_t)number < profile->n_string_table ? profile->string_table[number] : "";
@@ -240,8 +245,8 @@ size_t pprof_file_modules(const struct pprof_file *file)
 struct pprof_module pprof_file_module(const struct pprof_file *file, size_t module)
 {
 	const Perftools__Profiles__Mapping *mapping = file->profile->mapping[module];
-	return (struct pprof_module){.path = text(file, mapping->filename),
-		.build_id = text(file, mapping->build_id),
+	return (struct pprof_module){.path = pprof_file_text(file, mapping->filename),
+		.build_id = pprof_file_text(file, mapping->build_id),
 		.start = mapping->memory_start,
 		.limit = mapping->memory_limit,
 		.offset = mapping->file_offset,
@@ -275,8 +280,13 @@ static bool says_more(const struct knowledge *a, const struct knowledge *b)
 	return a->function && a->depth > b->depth;
 }
 
-/* NULL when there is none with this id. */
-static const Function *function_of(const struct pprof_file *file, uint64_t id)
+const Perftools__Profiles__Mapping *pprof_file_mapping(const struct pprof_file *file, uint64_t id)
+{
+	size_t n = file->profile->n_mapping, at = id != 0 ? find(file->mappings, n, id) : n;
+	return at < n ? file->profile->mapping[at] : NULL;
+}
+
+const Function *pprof_file_function(const struct pprof_file *file, uint64_t id)
 {
 	const Profile *profile = file->profile;
 	if (id >= file->next_function_id) {
@@ -292,11 +302,11 @@ static struct knowledge known(const struct pprof_file *file, const Location *loc
 {
 	struct knowledge knowledge = {.depth = location->n_line};
 	for (size_t i = 0; i < location->n_line; i++) {
-		const Function *function = function_of(file, location->line[i]->function_id);
+		const Function *function = pprof_file_function(file, location->line[i]->function_id);
 		if (function == NULL)
 			continue;
-		knowledge.function |=
-			*text(file, function->name) != '\0' || *text(file, function->system_name) != '\0';
+		knowledge.function |= *pprof_file_text(file, function->name) != '\0' ||
+				      *pprof_file_text(file, function->system_name) != '\0';
 		knowledge.line |= location->line[i]->line != 0;
 	}
 	return knowledge;
