@@ -62,6 +62,8 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/encoder/page_text.o: $(wildcard encoder/page/*)
+
 # The generated code is not ours to style.
 $(PROTOCOL): $(BUILD)/gen/encoder/profile.pb-c.h
 	$(CC) $(ALL_CFLAGS) -w -c -o $@ $(<:.h=.c)

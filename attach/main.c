@@ -1,6 +1,7 @@
 /* Arguments -> command -> exit code. */
 #include "attach/options.h"
 #include "attach/record_command.h"
+#include "attach/report_command.h"
 #include "attach/symbolize_command.h"
 #include "attach/ui.h"
 #include "attach/version.h"
@@ -12,6 +13,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
+	{"report", report_command},
 	{"symbolize", symbolize_command},
 };
 

@@ -68,11 +68,12 @@ int output_expand(
 	return 0;
 }
 
-static int open_stdout(struct output *output, struct error *err)
+static int open_stdout(bool for_terminals, struct output *output, struct error *err)
 {
-	if (isatty(STDOUT_FILENO))
-		return error_set(err, "a profile is binary and standard output is a terminal: redirect it, or "
-				      "name a file with -o");
+	if (!for_terminals && isatty(STDOUT_FILENO))
+		return error_set(err,
+			"this is not for reading and standard output is a terminal: redirect it, or "
+			"name a file with -o");
 	output->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (output->fd < 0)
 		return error_set(err, "standard output is closed: name a file with -o");
@@ -120,13 +121,13 @@ static bool is_special(const char *path)
 	return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
-int output_open(const char *path, struct output *output, struct error *err)
+int output_open(const char *path, bool for_terminals, struct output *output, struct error *err)
 {
 	*output = (struct output){.fd = -1};
 	if ((size_t)snprintf(output->path, sizeof output->path, "%s", path) >= sizeof output->path)
 		return error_set(err, "the output file's name is too long: give a shorter one with -o");
 	if (strcmp(path, "-") == 0)
-		return open_stdout(output, err);
+		return open_stdout(for_terminals, output, err);
 	if (!is_special(path))
 		return open_temporary(output, err);
 	output->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);

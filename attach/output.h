@@ -6,6 +6,7 @@
 #include "unwind/error.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -21,8 +22,8 @@ int output_expand(
 	const char *pattern, pid_t pid, const char *name, time_t when, char path[PATH_MAX], struct error *err);
 
 /* Opens before anything else is done: a folder that is missing or may not be written is found out now. `path`
- * "-" is standard output, refused when it is a terminal. */
-int output_open(const char *path, struct output *output, struct error *err);
+ * "-" is standard output, refused when it is a terminal and what comes is not `for_terminals`. */
+int output_open(const char *path, bool for_terminals, struct output *output, struct error *err);
 /* Makes the written file bear its name. */
 int output_commit(struct output *output, struct error *err);
 /* Closes, and removes the temporary if it was not committed. Harmless when called again. */

@@ -274,7 +274,7 @@ static int prepare(struct run *run, struct error *err)
 	make_room_for_files(&run->target);
 	run->perfmap_fd = target_open_perfmap(&run->target);
 	if (output_expand(options->output, run->target.pid, run->target.name, time(NULL), path, err) != 0 ||
-		output_open(path, &run->output, err) != 0)
+		output_open(path, false, &run->output, err) != 0)
 		return -1;
 	struct space_source source = {&run->target, open_mapped_file, read_target_memory};
 	run->space = space_new(&source, run->target.exe);

@@ -118,14 +118,14 @@ static int open_output(struct run *run, struct error *err)
 	static const char ending[] = ".pb.gz";
 	char path[PATH_MAX];
 	if (run->options.output != NULL)
-		return output_open(run->options.output, &run->output, err);
+		return output_open(run->options.output, false, &run->output, err);
 	size_t len = strlen(run->input), ending_len = strlen(ending);
 	if (len > ending_len && strcmp(run->input + len - ending_len, ending) == 0)
 		len -= ending_len;
 	if (len >= sizeof path || snprintf(path, sizeof path, "%.*s.symbolized%s", (int)len, run->input,
 					  ending) >= (int)sizeof path)
 		return error_set(err, "the output file's name is too long: give a shorter one with -o");
-	return output_open(path, &run->output, err);
+	return output_open(path, false, &run->output, err);
 }
 
 /* The addresses of one module that lie in its file, in the file's own terms. */

@@ -1,11 +1,10 @@
 #include "encoder/utf8.h"
 
-#include <stddef.h>
 #include <stdint.h>
 
-/* The length of the sequence at `s`; 0 when it is none. */
-static size_t valid_sequence(const uint8_t *s)
+size_t utf8_sequence(const char *text)
 {
+	const uint8_t *s = (const uint8_t *)text;
 	static const struct {
 		uint8_t first, last, low, high;
 		size_t len;
@@ -26,7 +25,7 @@ static size_t valid_sequence(const uint8_t *s)
 void utf8_clean(char *text)
 {
 	for (size_t i = 0; text[i] != '\0';) {
-		size_t len = valid_sequence((const uint8_t *)text + i);
+		size_t len = utf8_sequence(text + i);
 		if (len == 0)
 			text[i] = '?';
 		i += len > 0 ? len : 1;

@@ -55,6 +55,13 @@ struct view {
 struct view *view_new(const struct pprof_file *file, const char *name, struct error *err);
 void view_free(struct view *view);
 
+/* *sum += value; stays at the largest or smallest number instead of running over: values come from files. */
+static inline void view_add(int64_t *sum, int64_t value)
+{
+	if (__builtin_add_overflow(*sum, value, sum))
+		*sum = value > 0 ? INT64_MAX : INT64_MIN;
+}
+
 /* The label's text, or NULL; for the number labels `tid` and `pid` view_number. */
 const char *view_text(const struct view_sample *sample, const char *key);
 /* false when there is none. */

@@ -61,7 +61,7 @@ static void the_name_appears_only_when_committed(void **state)
 	(void)state;
 	struct output output;
 	struct error err;
-	assert_int_equal(output_open("out", &output, &err), 0);
+	assert_int_equal(output_open("out", false, &output, &err), 0);
 	assert_int_equal(access("out", F_OK), -1);
 	assert_int_equal(write(output.fd, "x", 1), 1);
 	assert_int_equal(output_commit(&output, &err), 0);
@@ -79,7 +79,7 @@ static void a_discarded_file_leaves_nothing(void **state)
 	(void)state;
 	struct output output;
 	struct error err;
-	assert_int_equal(output_open("out", &output, &err), 0);
+	assert_int_equal(output_open("out", false, &output, &err), 0);
 	output_discard(&output);
 	output_discard(&output);
 	/* remove_folder fails if a temporary is left. */
@@ -91,9 +91,9 @@ static void bad_places_are_refused(void **state)
 	(void)state;
 	struct output output;
 	struct error err;
-	assert_int_equal(output_open("no/such/folder", &output, &err), -1);
+	assert_int_equal(output_open("no/such/folder", false, &output, &err), -1);
 	assert_non_null(strstr(err.message, "no/such/: No such file"));
-	assert_int_equal(output_open("/tmp", &output, &err), -1);
+	assert_int_equal(output_open("/tmp", false, &output, &err), -1);
 	assert_non_null(strstr(err.message, "is a folder"));
 }
 

@@ -1,0 +1,13 @@
+/* Annotated source: what each line of a function used, beside the line. */
+#ifndef ENCODER_LISTING_H
+#define ENCODER_LISTING_H
+
+#include "encoder/sink.h"
+#include "encoder/view.h"
+
+/* For each function whose name matches `pattern` (POSIX extended): its file, and its lines with their flat and
+ * cumulative sums; the source is read from where the profile says it is, if it can be. Returns how many
+ * functions matched, -1 with the reason. */
+int listing_write(const struct view *view, const char *pattern, struct sink *sink, struct error *err);
+
+#endif
