@@ -8,6 +8,7 @@
 
 static const char help[] =
 	"Usage: cprof-attach -p PID [OPTION]...\n"
+	"       cprof-attach report PROFILE [OPTION]...      (see cprof-attach report --help)\n"
 	"       cprof-attach symbolize PROFILE [OPTION]...   (see cprof-attach symbolize --help)\n"
 	"Profile a running native program (C, C++, Rust, Go) from outside, and write a pprof file.\n"
 	"\n"
@@ -17,7 +18,10 @@ static const char help[] =
 	"  -e, --event KIND       cpu: where CPU time goes (default)\n"
 	"                         state: where all time goes, running, waiting or asleep (also: wall)\n"
 	"  -o, --output FILE      where to write; - is standard output; %p, %n and %t stand for the\n"
-	"                         PID, the program's name and the time (default cprof-%n-%p-%t.pb.gz)\n"
+	"                         PID, the program's name and the time (default cprof-%n-%p-%t with the\n"
+	"                         format's ending)\n"
+	"  -f, --format FORMAT    pprof (default), flamegraph, folded, speedscope, text or json; the end of FILE\n"
+	"                         tells it, too: .pb.gz, .html, .folded, .speedscope.json, .txt, .json\n"
 	"      --tid TID          only this thread; may be given several times\n"
 	"      --max-overhead SHARE   of CPU time that profiling may cost; the rate is lowered to stay within\n"
 	"                         it (default 1%; 100% lifts it)\n"
@@ -41,7 +45,7 @@ static const char help[] =
 	"sampled), 2 nothing was written, 3 written, but the target was not left as it was found,\n"
 	"64 usage error.\n"
 	"\n"
-	"Then: go tool pprof -top FILE, or go tool pprof -http=: FILE\n";
+	"Then: cprof-attach report FILE (see cprof-attach report --help), or go tool pprof -http=: FILE\n";
 
 const char *options_help(void)
 {
@@ -212,6 +216,7 @@ static const struct option long_options[] = {
 	{"frequency", required_argument, NULL, 'F'},
 	{"event", required_argument, NULL, 'e'},
 	{"output", required_argument, NULL, 'o'},
+	{"format", required_argument, NULL, 'f'},
 	{"tid", required_argument, NULL, OPTION_TID},
 	{"max-depth", required_argument, NULL, OPTION_MAX_DEPTH},
 	{"max-overhead", required_argument, NULL, OPTION_MAX_OVERHEAD},
@@ -255,6 +260,12 @@ static int parse_option(int option, struct options *options, struct error *err)
 	case 'o':
 		options->output = optarg;
 		return *optarg != '\0' ? 0 : error_set(err, "the output file's name is empty");
+	case 'f':
+		options->has_format = true;
+		if (format_find(optarg, &options->format))
+			return 0;
+		return error_set(err,
+			"'%s' is not a format: give pprof, flamegraph, folded, speedscope, text or json", optarg);
 	case OPTION_TID:
 		return parse_tid(optarg, options, err);
 	case OPTION_MAX_DEPTH:
@@ -309,7 +320,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	optind = 0; /* glibc: start anew, so that tests can call this more than once */
 	opterr = 0;
 	int option;
-	while ((option = getopt_long(argc, argv, ":p:d:r:F:e:o:qvhV", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":p:d:r:F:e:o:f:qvhV", long_options, NULL)) != -1) {
 		if (option == ':' || option == '?')
 			return refuse_option(option, argv, err);
 		if (parse_option(option, options, err) != 0)
@@ -317,6 +328,8 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	}
 	if (options->command != COMMAND_PROFILE)
 		return 0;
+	if (!options->has_format && (options->output == NULL || !format_of_path(options->output, &options->format)))
+		options->format = FORMAT_PPROF;
 	for (int i = optind; i < argc; i++)
 		if (parse_pid(argv[i], &options->pid, err) != 0)
 			return -1;

@@ -2,6 +2,7 @@
 #ifndef ATTACH_OPTIONS_H
 #define ATTACH_OPTIONS_H
 
+#include "encoder/format.h"
 #include "encoder/profile.h"
 #include "unwind/error.h"
 #include "unwind/unwinder.h"
@@ -19,6 +20,8 @@ struct options {
 	int64_t duration_ns;
 	double rate_hz;
 	enum profile_kind kind;
+	bool has_format; /* -f was given */
+	enum format format; /* what -f, or else the name given to -o, says */
 	const char *output; /* NULL: the default pattern; "-": stdout; %p %n %t expand. Borrowed from argv. */
 	pid_t tids[OPTIONS_MAX_TIDS];
 	size_t n_tids; /* 0: every thread */

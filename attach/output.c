@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char default_pattern[] = "cprof-%n-%p-%t.pb.gz";
-
 /* A program chooses its own name: let it not choose a folder, or look like an option. */
 static void file_name_of(const char *name, char out[64])
 {
@@ -50,7 +48,7 @@ int output_expand(
 	file_name_of(name, name_text);
 	if (localtime_r(&when, &local) == NULL || strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%S", &local) == 0)
 		stamp[0] = '\0';
-	for (const char *p = pattern != NULL ? pattern : default_pattern; *p != '\0'; p++) {
+	for (const char *p = pattern; *p != '\0'; p++) {
 		const char *with = *p == '%' ? expansion(p[1], pid_text, name_text, stamp) : NULL;
 		char literal[2] = {*p, '\0'};
 		if (with != NULL)

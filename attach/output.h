@@ -16,7 +16,7 @@ struct output {
 	int fd;
 };
 
-/* Expands %p (PID), %n (name), %t (local time, YYYYmmddTHHMMSS) and %% in `pattern`, NULL meaning the default.
+/* Expands %p (PID), %n (name), %t (local time, YYYYmmddTHHMMSS) and %% in `pattern`.
  * What is not fit for a file name in `name` becomes '_'. */
 int output_expand(
 	const char *pattern, pid_t pid, const char *name, time_t when, char path[PATH_MAX], struct error *err);

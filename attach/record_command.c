@@ -273,7 +273,9 @@ static int prepare(struct run *run, struct error *err)
 		return -1;
 	make_room_for_files(&run->target);
 	run->perfmap_fd = target_open_perfmap(&run->target);
-	if (output_expand(options->output, run->target.pid, run->target.name, time(NULL), path, err) != 0 ||
+	char pattern[64];
+	snprintf(pattern, sizeof pattern, "cprof-%%n-%%p-%%t%s", format_extension(options->format));
+	if (output_expand(options->output != NULL ? options->output : pattern, run->target.pid, run->target.name, time(NULL), path, err) != 0 ||
 		output_open(path, false, &run->output, err) != 0)
 		return -1;
 	struct space_source source = {&run->target, open_mapped_file, read_target_memory};
