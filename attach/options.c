@@ -20,7 +20,8 @@ static const char help[] =
 	"  -o, --output FILE      where to write; - is standard output; %p, %n and %t stand for the\n"
 	"                         PID, the program's name and the time (default cprof-%n-%p-%t with the\n"
 	"                         format's ending)\n"
-	"  -f, --format FORMAT    pprof (default), flamegraph, folded, speedscope, text or json; the end of FILE\n"
+	"  -f, --format FORMAT    pprof (default), flamegraph, folded, speedscope, text or json; the end of "
+	"FILE\n"
 	"                         tells it, too: .pb.gz, .html, .folded, .speedscope.json, .txt, .json\n"
 	"      --tid TID          only this thread; may be given several times\n"
 	"      --max-overhead SHARE   of CPU time that profiling may cost; the rate is lowered to stay within\n"
@@ -265,7 +266,8 @@ static int parse_option(int option, struct options *options, struct error *err)
 		if (format_find(optarg, &options->format))
 			return 0;
 		return error_set(err,
-			"'%s' is not a format: give pprof, flamegraph, folded, speedscope, text or json", optarg);
+			"'%s' is not a format: give pprof, flamegraph, folded, speedscope, text or json",
+			optarg);
 	case OPTION_TID:
 		return parse_tid(optarg, options, err);
 	case OPTION_MAX_DEPTH:
@@ -328,7 +330,8 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	}
 	if (options->command != COMMAND_PROFILE)
 		return 0;
-	if (!options->has_format && (options->output == NULL || !format_of_path(options->output, &options->format)))
+	if (!options->has_format &&
+		(options->output == NULL || !format_of_path(options->output, &options->format)))
 		options->format = FORMAT_PPROF;
 	for (int i = optind; i < argc; i++)
 		if (parse_pid(argv[i], &options->pid, err) != 0)

@@ -16,6 +16,9 @@ struct output {
 	int fd;
 };
 
+/* Where no name is given; the format's ending comes behind. */
+#define OUTPUT_PATTERN "cprof-%n-%p-%t"
+
 /* Expands %p (PID), %n (name), %t (local time, YYYYmmddTHHMMSS) and %% in `pattern`.
  * What is not fit for a file name in `name` becomes '_'. */
 int output_expand(

@@ -8,6 +8,7 @@
 #include "attach/sampler.h"
 #include "attach/target.h"
 #include "attach/ui.h"
+#include "encoder/format.h"
 #include "encoder/pprof.h"
 
 #include <errno.h>
@@ -17,9 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+enum { TOP = 20 }; /* functions, where text is written */
 
 /* Everything that one run owns. */
 struct run {
@@ -198,6 +202,28 @@ static void look_up_names(struct run *run)
 			isolated_weakness(run->isolated));
 }
 
+/* Every other format is what `report` would make of the profile: it is made of the same bytes. */
+static int write_report(struct run *run, const struct pprof_times *times, struct error *err)
+{
+	static const struct text_options text = {.top = TOP};
+	int fd = memfd_create("profile", MFD_CLOEXEC);
+	struct pprof_file *file = NULL;
+	struct view *view = NULL;
+	char name[128];
+	snprintf(name, sizeof name, "%s, PID %d", run->target.name, run->target.pid);
+	int outcome = fd >= 0 ? pprof_write(run->profile, times, fd, err) : error_set(err, "memory is out");
+	if (outcome == 0 && lseek(fd, 0, SEEK_SET) == 0)
+		file = pprof_file_read(fd, name, err);
+	if (file != NULL)
+		view = view_new(file, name, err);
+	outcome = view != NULL ? format_write(view, NULL, run->options.format, &text, run->output.fd, err) : -1;
+	view_free(view);
+	pprof_file_free(file);
+	if (fd >= 0)
+		close(fd);
+	return outcome;
+}
+
 static int write_profile(struct run *run, struct error *err)
 {
 	const struct sampler_result *result = &run->result;
@@ -208,7 +234,10 @@ static int write_profile(struct run *run, struct error *err)
 	look_up_names(run);
 	if (add_comments(run) != 0)
 		return error_set(err, "memory ran out before the profile could be written");
-	if (pprof_write(run->profile, &times, run->output.fd, err) != 0)
+	int outcome = run->options.format == FORMAT_PPROF
+			      ? pprof_write(run->profile, &times, run->output.fd, err)
+			      : write_report(run, &times, err);
+	if (outcome != 0)
 		return -1;
 	return output_commit(&run->output, err);
 }
@@ -274,9 +303,10 @@ static int prepare(struct run *run, struct error *err)
 	make_room_for_files(&run->target);
 	run->perfmap_fd = target_open_perfmap(&run->target);
 	char pattern[64];
-	snprintf(pattern, sizeof pattern, "cprof-%%n-%%p-%%t%s", format_extension(options->format));
-	if (output_expand(options->output != NULL ? options->output : pattern, run->target.pid, run->target.name, time(NULL), path, err) != 0 ||
-		output_open(path, false, &run->output, err) != 0)
+	snprintf(pattern, sizeof pattern, "%s%s", OUTPUT_PATTERN, format_extension(options->format));
+	if (output_expand(options->output != NULL ? options->output : pattern, run->target.pid,
+		    run->target.name, time(NULL), path, err) != 0 ||
+		output_open(path, format_is_for_terminals(options->format), &run->output, err) != 0)
 		return -1;
 	struct space_source source = {&run->target, open_mapped_file, read_target_memory};
 	run->space = space_new(&source, run->target.exe);

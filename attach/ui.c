@@ -77,7 +77,13 @@ void ui_summary(
 			options->pid);
 	if (strcmp(path, "-") == 0)
 		return;
-	fprintf(stderr, "next      go tool pprof -top %s\n", path);
+	if (options->format == FORMAT_FLAMEGRAPH)
+		fprintf(stderr, "next      open %s in a browser\n", path);
+	if (options->format == FORMAT_PPROF)
+		fprintf(stderr,
+			"next      go tool pprof -top %s\n"
+			"or        cprof-attach report %s -o flamegraph.html\n",
+			path, path);
 	fprintf(stderr, "%s\n", path);
 }
 

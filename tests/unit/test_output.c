@@ -16,7 +16,7 @@ static void names_are_expanded(void **state)
 	char path[PATH_MAX];
 	struct error err;
 	setenv("TZ", "UTC", 1);
-	assert_int_equal(output_expand(NULL, 42, "redis-server", 0, path, &err), 0);
+	assert_int_equal(output_expand(OUTPUT_PATTERN ".pb.gz", 42, "redis-server", 0, path, &err), 0);
 	assert_string_equal(path, "cprof-redis-server-42-19700101T000000.pb.gz");
 	assert_int_equal(output_expand("a%p/%%%x", 42, "x", 0, path, &err), 0);
 	assert_string_equal(path, "a42/%%x");
