@@ -109,7 +109,7 @@ static int parse_number(const char *text, long max, const char *what, int64_t *n
 
 static int parse_option(int option, struct run *run, struct error *err)
 {
-	int64_t number;
+	int64_t number = 0;
 	switch (option) {
 	case 'f':
 		run->has_format = true;
@@ -227,6 +227,8 @@ static int choose_type(struct view *view, const char *type, struct error *err)
 
 static int read_input(const struct run *run, struct input *input, struct error *err)
 {
+	/* parse() has set it. */
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
 	int fd = strcmp(input->path, "-") == 0 ? dup(STDIN_FILENO)
 					       : open(input->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
