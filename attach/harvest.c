@@ -194,6 +194,12 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 		return;
 	switch (event->kind) {
 	case TARGET_GONE:
+		if (event->has_cpu)
+			s->last_cpu_ns = event->cpu_ns;
+		if (event->tid == s->target->pid) {
+			s->result->exited = true;
+			s->result->status = event->status;
+		}
 		harvest_stop_is_over(s, entry);
 		entry->thread.seized = false;
 		entry->gone = s->relist = true;
@@ -212,7 +218,7 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 void harvest_events(struct sampler *s)
 {
 	struct wait_event event;
-	while (target_wait(&event) > 0)
+	while (target_wait(s->target, &event) > 0)
 		on_event(s, &event);
 }
 

@@ -8,6 +8,7 @@
 
 static const char help[] =
 	"Usage: cprof-attach -p PID [OPTION]...\n"
+	"       cprof-attach [OPTION]... -- COMMAND [ARGUMENT]...\n"
 	"       cprof-attach report PROFILE [OPTION]...      (see cprof-attach report --help)\n"
 	"       cprof-attach symbolize PROFILE [OPTION]...   (see cprof-attach symbolize --help)\n"
 	"Profile a running native program (C, C++, Rust, Go) from outside, and write a pprof file.\n"
@@ -41,6 +42,11 @@ static const char help[] =
 	"  -h, --help             this text\n"
 	"  -V, --version          the version\n"
 	"\n"
+	"With -- COMMAND the program is started and profiled from its first instruction to its end (or for -d "
+	"TIME);\n"
+	"the exit status is then the program's, or 128 and the signal that killed it; 125 when cprof-attach "
+	"itself\n"
+	"failed, 126 and 127 when the program could not be run or found.\n"
 	"Ctrl-C and SIGTERM end the run early and write what there is.\n"
 	"Exit status: 0 a full profile, 1 a partial one (ended early, or some threads could not be\n"
 	"sampled), 2 nothing was written, 3 written, but the target was not left as it was found,\n"
@@ -311,6 +317,34 @@ static int refuse_option(int result, char **argv, struct error *err)
 	return error_set(err, "%s is not an option, or takes no argument; see cprof-attach --help", word);
 }
 
+static int find_command(int argc, char **argv)
+{
+	int i = 1;
+	while (i < argc && strcmp(argv[i], "--") != 0)
+		i++;
+	return i;
+}
+
+/* Either a process, or a program to start. */
+static int check_target(struct options *options, bool has_duration, struct error *err)
+{
+	if (options->argv == NULL)
+		return options->pid != 0 ? 0
+					 : error_set(err, "which process? Give its PID: cprof-attach -p PID "
+							  "(see cprof-attach --help)");
+	if (options->argv[0] == NULL)
+		return error_set(
+			err, "which program? Give its command line behind --: cprof-attach -- COMMAND ARGS...");
+	if (options->pid != 0 || options->n_tids > 0)
+		return error_set(err,
+			"either a running process or a program to start: leave out the PID (and --tid), or -- "
+			"and what follows");
+	options->until_end = !has_duration;
+	if (options->until_end)
+		options->duration_ns = longest_ns;
+	return 0;
+}
+
 int options_parse(int argc, char **argv, struct options *options, struct error *err)
 {
 	*options = (struct options){.duration_ns = 30 * INT64_C(1000000000),
@@ -321,12 +355,19 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 		.max_pause_ns = 1000000};
 	optind = 0; /* glibc: start anew, so that tests can call this more than once */
 	opterr = 0;
+	/* Behind -- stands another program's command line, which getopt_long would permute with ours. */
+	int end = find_command(argc, argv);
+	if (end < argc)
+		options->argv = argv + end + 1;
+	argc = end;
 	int option;
+	bool has_duration = false;
 	while ((option = getopt_long(argc, argv, ":p:d:r:F:e:o:f:qvhV", long_options, NULL)) != -1) {
 		if (option == ':' || option == '?')
 			return refuse_option(option, argv, err);
 		if (parse_option(option, options, err) != 0)
 			return -1;
+		has_duration |= option == 'd';
 	}
 	if (options->command != COMMAND_PROFILE)
 		return 0;
@@ -336,8 +377,5 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	for (int i = optind; i < argc; i++)
 		if (parse_pid(argv[i], &options->pid, err) != 0)
 			return -1;
-	if (options->pid == 0)
-		return error_set(
-			err, "which process? Give its PID: cprof-attach -p PID (see cprof-attach --help)");
-	return 0;
+	return check_target(options, has_duration, err);
 }

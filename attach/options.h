@@ -17,6 +17,8 @@ enum { OPTIONS_MAX_TIDS = 1024, OPTIONS_MAX_PATHS = 64 };
 struct options {
 	enum command command;
 	pid_t pid;
+	char *const *argv; /* the program to start and profile, with its arguments; NULL: `pid` is. Borrowed. */
+	bool until_end; /* no -d was given for it */
 	int64_t duration_ns;
 	double rate_hz;
 	enum profile_kind kind;

@@ -6,6 +6,7 @@
 #include "attach/places.h"
 #include "attach/report.h"
 #include "attach/sampler.h"
+#include "attach/spawn.h"
 #include "attach/target.h"
 #include "attach/ui.h"
 #include "encoder/format.h"
@@ -21,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { TOP = 20 }; /* functions, where text is written */
@@ -30,6 +32,7 @@ struct run {
 	struct options options;
 	struct sampler_options sampling;
 	struct target target;
+	struct spawn spawn; /* pid 0: the target ran before */
 	struct output output;
 	struct space *space;
 	struct unwinder *unwinder;
@@ -294,12 +297,25 @@ static void make_room_for_files(struct target *target)
 		close(highest);
 }
 
+/* The child that waits for its exec still looks like us. */
+static void name_after_program(struct run *run)
+{
+	run->target.is_ours = true;
+	const char *path = run->spawn.path, *slash = strrchr(path, '/');
+	snprintf(run->target.name, sizeof run->target.name, "%.15s", slash != NULL ? slash + 1 : path);
+	char *absolute = realpath(path, NULL);
+	snprintf(run->target.exe, sizeof run->target.exe, "%s", absolute != NULL ? absolute : path);
+	free(absolute);
+}
+
 static int prepare(struct run *run, struct error *err)
 {
 	char path[PATH_MAX];
 	const struct options *options = &run->options;
 	if (target_open(options->pid, &run->target, err) != 0 || check_tids(run, err) != 0)
 		return -1;
+	if (run->spawn.pid != 0)
+		name_after_program(run);
 	make_room_for_files(&run->target);
 	run->perfmap_fd = target_open_perfmap(&run->target);
 	char pattern[64];
@@ -322,12 +338,15 @@ static int prepare(struct run *run, struct error *err)
 		.n_tids = options->n_tids,
 		.max_overhead = options->max_overhead,
 		.max_pause_ns = (uint64_t)options->max_pause_ns,
-		.realtime = !options->no_realtime};
+		.realtime = !options->no_realtime,
+		.whole_life = options->until_end,
+		.go_fd = run->spawn.pid != 0 ? run->spawn.go_fd : -1};
 	return 0;
 }
 
 static void release(struct run *run)
 {
+	spawn_close(&run->spawn);
 	output_discard(&run->output);
 	profile_free(run->profile);
 	isolated_free(run->isolated);
@@ -378,6 +397,37 @@ static int profile_process(struct run *run)
 	return partial ? EXIT_PARTIAL : EXIT_FULL;
 }
 
+/* The command's own end is ours: its exit code, and what happened to its profile was told. */
+static int finish_command(struct run *run, int code)
+{
+	int status = run->result.status;
+	struct error err;
+	spawn_close_go(&run->spawn);
+	if (!run->result.exited && waitpid(run->spawn.pid, &status, 0) != run->spawn.pid)
+		return SPAWN_FAILED;
+	int failure = spawn_failure(&run->spawn);
+	if (failure != 0) {
+		error_set(&err, "cannot run %s: %s", run->spawn.path, strerror(failure));
+		ui_error(err.message);
+	}
+	return code == EXIT_NOTHING ? SPAWN_FAILED : code == EXIT_HARM ? code : spawn_exit_code(status);
+}
+
+/* Before our own signals are set up: the program begins with those that we were given. */
+static int start_command(struct run *run)
+{
+	struct error err;
+	if (run->options.output != NULL && strcmp(run->options.output, "-") == 0) {
+		ui_error("standard output is the program's: name a file with -o");
+		return EXIT_USAGE;
+	}
+	int failed = spawn_start(run->options.argv, &run->spawn, &err);
+	if (failed != 0)
+		ui_error(err.message);
+	run->options.pid = run->spawn.pid;
+	return failed;
+}
+
 int record_command(const struct options *options)
 {
 	struct run *run = calloc(1, sizeof *run);
@@ -387,8 +437,14 @@ int record_command(const struct options *options)
 	}
 	run->options = *options;
 	run->target.task_fd = run->output.fd = run->stop_fd = run->perfmap_fd = -1;
-	set_signals();
-	int code = profile_process(run);
+	run->spawn.go_fd = run->spawn.failure_fd = -1;
+	int code = options->argv != NULL ? start_command(run) : EXIT_FULL;
+	if (code == EXIT_FULL) {
+		set_signals();
+		code = profile_process(run);
+		if (options->argv != NULL)
+			code = finish_command(run, code);
+	}
 	release(run);
 	return code;
 }

@@ -20,13 +20,13 @@ static double percent(uint64_t part, uint64_t whole)
 	return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
 }
 
-static const char *end_words(enum sampler_end end)
+static const char *end_words(enum sampler_end end, bool whole_life)
 {
 	switch (end) {
 	case END_SIGNAL:
 		return "; ended early by a signal";
 	case END_TARGET:
-		return "; ended early: the target ended";
+		return whole_life ? "" : "; ended early: the target ended";
 	default:
 		return "";
 	}
@@ -42,7 +42,7 @@ static void add_samples(
 		result->samples, seconds, result->threads, result->threads == 1 ? "" : "s",
 		seconds > 0 ? (double)result->ticks / seconds : 0, options->rate_hz, result->late_ticks,
 		result->lowered_ticks > 0 ? "; lowered to stay within --max-overhead" : "",
-		end_words(result->end));
+		end_words(result->end, options->whole_life));
 }
 
 static void add_pauses(

@@ -317,6 +317,8 @@ int sampler_run(struct target *target, struct space *space, struct unwinder *unw
 	int outcome = begin(s), saved = errno;
 	if (outcome == 0) {
 		uint64_t start = s->tick_ns;
+		if (s->options->go_fd >= 0 && write(s->options->go_fd, "", 1) != 1)
+			s->running_out = true; /* it was killed meanwhile */
 		run_ticks(s);
 		finish(s, start);
 	}

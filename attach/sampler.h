@@ -24,6 +24,8 @@ struct sampler_options {
 	double max_overhead; /* share of CPU time that we may cost, 0.01 for 1 %; see pace.h */
 	uint64_t max_pause_ns; /* for how long one thread should be stopped at most */
 	bool realtime; /* SCHED_FIFO may be used while threads are stopped */
+	bool whole_life; /* the target's end is what is waited for */
+	int go_fd; /* a byte is written here when the target is watched; -1: nobody waits for it */
 };
 
 enum sampler_end { END_DURATION, END_SIGNAL, END_TARGET };
@@ -57,6 +59,8 @@ struct sampler_result {
 	uint64_t kernel_cpu_ns; /* what the kernel charged to the process (or the chosen threads) */
 	uint64_t between_cpu_ns; /* of it what no sample carries */
 	uint64_t own_cpu_ns; /* the sampling thread's own */
+	bool exited; /* the process was seen to end, and is reaped */
+	int status; /* then: of waitpid(2) */
 	bool job_stopped; /* at the end, job control had the target stopped */
 	bool realtime; /* SCHED_FIFO was used */
 	bool out_of_memory; /* some samples were lost to it */

@@ -625,7 +625,6 @@ int thread_listen(struct thread *thread)
 
 static void classify(int status, struct wait_event *event)
 {
-	event->signal = 0;
 	if (!WIFSTOPPED(status)) {
 		event->kind = TARGET_GONE;
 		return;
@@ -645,16 +644,20 @@ static void classify(int status, struct wait_event *event)
 	}
 }
 
-int target_wait(struct wait_event *event)
+int target_wait(const struct target *target, struct wait_event *event)
 {
-	int status;
-	pid_t tid;
+	*event = (struct wait_event){0};
+	/* A process that has ended has its clock until it is reaped. */
+	siginfo_t info = {0};
+	if (target->is_ours &&
+		waitid(P_PID, (id_t)target->pid, &info, WEXITED | WNOWAIT | WNOHANG | __WALL) == 0 &&
+		info.si_pid != 0)
+		event->has_cpu = target_cpu_ns(target, &event->cpu_ns) == 0;
 	do
-		tid = waitpid(-1, &status, __WALL | WNOHANG);
-	while (tid < 0 && errno == EINTR);
-	if (tid <= 0)
-		return tid < 0 ? -1 : 0;
-	event->tid = tid;
-	classify(status, event);
+		event->tid = waitpid(-1, &event->status, __WALL | WNOHANG | __WNOTHREAD);
+	while (event->tid < 0 && errno == EINTR);
+	if (event->tid <= 0)
+		return event->tid < 0 ? -1 : 0;
+	classify(event->status, event);
 	return 1;
 }

@@ -43,6 +43,7 @@ struct target {
 	char name[16]; /* comm */
 	char exe[4096]; /* readlink of /proc/PID/exe, " (deleted)" cut; "" for want of permission */
 	int task_fd; /* /proc/PID/task */
+	bool is_ours; /* a child of ours: nobody else waits for its end */
 	int files; /* how many descriptors we may have */
 	clockid_t cpu_clock; /* CPU time of all threads, past ones included (clock_getcpuclockid(3)) */
 };
@@ -121,9 +122,12 @@ struct wait_event {
 	pid_t tid;
 	enum stop_kind kind;
 	int signal; /* for TARGET_SIGNAL */
+	int status; /* of waitpid(2) */
+	bool has_cpu; /* the whole process, if it is ours, has ended, and used this: */
+	uint64_t cpu_ns;
 };
-/* The next thing that happened to a seized thread; never waits. Returns 1 and fills *event, 0 when nothing
- * happened, -1 when no seized thread is left. */
-int target_wait(struct wait_event *event);
+/* The next thing that happened to a thread seized by the calling thread; never waits. Returns 1 and fills
+ * *event, 0 when nothing happened, -1 when no seized thread is left. */
+int target_wait(const struct target *target, struct wait_event *event);
 
 #endif

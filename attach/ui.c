@@ -9,11 +9,13 @@ enum { HOTTEST = 5 };
 
 void ui_progress(const struct sampler_progress *progress, const struct options *options)
 {
+	char of[32] = "";
+	if (!options->until_end)
+		snprintf(of, sizeof of, " of %.1f s", (double)options->duration_ns / 1e9);
 	fprintf(stderr,
-		"\r\033[K%.1f s of %.1f s   %" PRIu64 " samples   %" PRIu64 " threads   %" PRIu64
+		"\r\033[K%.1f s%s   %" PRIu64 " samples   %" PRIu64 " threads   %" PRIu64
 		" late ticks   (Ctrl-C ends and writes)",
-		(double)atomic_load_explicit(&progress->elapsed_ns, memory_order_relaxed) / 1e9,
-		(double)options->duration_ns / 1e9,
+		(double)atomic_load_explicit(&progress->elapsed_ns, memory_order_relaxed) / 1e9, of,
 		atomic_load_explicit(&progress->samples, memory_order_relaxed),
 		atomic_load_explicit(&progress->threads, memory_order_relaxed),
 		atomic_load_explicit(&progress->late_ticks, memory_order_relaxed));
