@@ -7,14 +7,22 @@
 
 enum {
 	PREPARE_NS = 500000000, /* for compiling unwind tables beforehand */
-	MAPS_SHARE = 100, /* reading maps again waits for so many times as long as it took */
+	MAPS_SHARE = 100, /* reading maps may take one part in so many of the time */
+	MAPS_CREDIT_NS = 50000000, /* and this at once: a program that begins loads many libraries */
 	BACK_OFF_NS = 50000000, /* after a first short count; doubled with each further one */
 	BACK_OFF_DOUBLINGS = 7,
 };
 
+/* What readings have cost beyond their share of the time so far: below 0, there is some left. */
+static int64_t maps_debt(const struct sampler *s)
+{
+	int64_t earned = (int64_t)(now_ns(CLOCK_MONOTONIC) - s->maps_earned_ns) / MAPS_SHARE;
+	return s->maps_debt_ns - earned > -MAPS_CREDIT_NS ? s->maps_debt_ns - earned : -MAPS_CREDIT_NS;
+}
+
 bool ledger_may_read_maps(const struct sampler *s)
 {
-	return now_ns(CLOCK_MONOTONIC) - s->maps_ns >= MAPS_SHARE * s->maps_cost_ns;
+	return maps_debt(s) < 0;
 }
 
 void ledger_read_maps(struct sampler *s)
@@ -34,7 +42,8 @@ void ledger_read_maps(struct sampler *s)
 	if (changed > 0)
 		s->is_go = unwinder_go_tls(s->unwinder, &s->go_tls);
 	free(text);
-	s->maps_cost_ns = now_ns(CLOCK_THREAD_CPUTIME_ID) - before;
+	s->maps_debt_ns = maps_debt(s) + (int64_t)(now_ns(CLOCK_THREAD_CPUTIME_ID) - before);
+	s->maps_earned_ns = now_ns(CLOCK_MONOTONIC);
 }
 
 static void fill_labels(const struct sampler *s, const struct entry *entry, struct labels *labels)

@@ -54,7 +54,8 @@ struct sampler {
 	unsigned alone; /* ticks in a row in which one thread ran */
 	unsigned strays, apart; /* times that it moved away from us; ticks for which it is left its CPU */
 
-	uint64_t maps_ns, maps_cost_ns; /* when maps were last read, and what that cost */
+	uint64_t maps_ns, maps_earned_ns; /* when maps were last read, by the clock and by their budget */
+	int64_t maps_debt_ns; /* then: what they had cost beyond their share */
 	bool maps_stale;
 	bool is_go; /* a Go program, whose threads keep their goroutine there (unwinder_go_tls()) */
 	int32_t go_tls;
