@@ -1,5 +1,7 @@
 #include "attach/target.h"
 
+#include "attach/diagnose.h"
+
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
@@ -56,26 +58,6 @@ static long status_number(const char *status, const char *key)
 	return -1;
 }
 
-static void read_comm(pid_t pid, char name[16])
-{
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%d/comm", pid);
-	char buffer[64];
-	name[0] = '\0';
-	if (read_small(AT_FDCWD, path, buffer, sizeof buffer) < 0)
-		return;
-	buffer[strcspn(buffer, "\n")] = '\0';
-	snprintf(name, 16, "%.15s", buffer);
-}
-
-pid_t target_process_of(pid_t tid)
-{
-	char path[64], status[4096];
-	snprintf(path, sizeof path, "/proc/%d/status", tid);
-	long tgid = read_small(AT_FDCWD, path, status, sizeof status) > 0 ? status_number(status, "Tgid") : -1;
-	return tgid > 0 ? (pid_t)tgid : tid;
-}
-
 /* Field 3 (state) and field 9 (flags) of a stat file; the name before them may hold any byte, so start at the
  * last ')'. */
 static bool parse_stat(const char *stat, char *state, unsigned long *flags)
@@ -86,102 +68,17 @@ static bool parse_stat(const char *stat, char *state, unsigned long *flags)
 
 /* ---- what can be profiled ---- */
 
-enum { PF_KTHREAD = 0x00200000 }; /* include/linux/sched.h, shown in field 9 of stat */
-
-static int refuse_status(pid_t pid, const char *name, const char *status, const char *stat, struct error *err)
-{
-	long tgid = status_number(status, "Tgid"), tracer = status_number(status, "TracerPid");
-	char state = '?';
-	unsigned long flags = 0;
-	if (tgid > 0 && tgid != pid) {
-		char owner[16];
-		read_comm((pid_t)tgid, owner);
-		return error_set(err, "%d is a thread of process %ld (%s): profile it with -p %ld --tid %d",
-			pid, tgid, owner, tgid, pid);
-	}
-	if (!parse_stat(stat, &state, &flags))
-		return error_set(err, "cannot read /proc/%d/stat: is /proc mounted?", pid);
-	if ((flags & PF_KTHREAD) != 0)
-		return error_set(err,
-			"%d (%s) is a kernel thread and has no program to profile: use perf for the kernel",
-			pid, name);
-	/* A leader that called pthread_exit is a zombie, too, while its threads go on. */
-	if ((state == 'Z' || state == 'X') && status_number(status, "Threads") <= 1) {
-		long parent = status_number(status, "PPid");
-		char owner[16];
-		read_comm((pid_t)parent, owner);
-		return error_set(err,
-			"%d (%s) has ended and is a zombie until its parent %ld (%s) collects it: nothing is "
-			"left to profile; "
-			"choose a running process",
-			pid, name, parent, owner);
-	}
-	if (tracer > 0) {
-		char owner[16];
-		tracer = target_process_of((pid_t)tracer);
-		read_comm((pid_t)tracer, owner);
-		return error_set(err,
-			"%d (%s) is being traced by %s (PID %ld), and a process has one tracer: end that one "
-			"first",
-			pid, name, owner, tracer);
-	}
-	return 0;
-}
-
-/* Only x86-64: the registers, the system calls and the unwind tables of others differ. */
-static int refuse_architecture(pid_t pid, const char *name, struct error *err)
-{
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%d/exe", pid);
-	Elf64_Ehdr header;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return 0; /* permission: the attach itself will say which rule */
-	ssize_t n = pread(fd, &header, sizeof header, 0);
-	close(fd);
-	if (n < (ssize_t)sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
-		return 0;
-	if (header.e_ident[EI_CLASS] == ELFCLASS32)
-		return error_set(err,
-			"%d (%s) is a 32-bit program: only 64-bit x86 programs can be profiled; try perf "
-			"record -p %d",
-			pid, name, pid);
-	if (header.e_machine != EM_X86_64)
-		return error_set(err,
-			"%d (%s) is a program for another architecture (ELF machine %u): only x86-64 can be "
-			"profiled",
-			pid, name, header.e_machine);
-	return 0;
-}
-
-static int no_such_process(pid_t pid, struct error *err)
-{
-	return error_set(err, "there is no process %d (any more): find the PID with ps or pgrep", pid);
-}
-
 static int look_at(pid_t pid, struct target *target, struct error *err)
 {
-	char path[64], status[4096], stat[1024];
-	if (pid == getpid())
-		return error_set(err,
-			"%d is cprof-attach itself, and a process cannot trace itself: give another PID", pid);
-	snprintf(path, sizeof path, "/proc/%d/status", pid);
-	if (read_small(AT_FDCWD, path, status, sizeof status) < 0) {
-		if (kill(pid, 0) == 0 || errno == EPERM)
-			return error_set(err,
-				"cannot see process %d in /proc (%s): /proc is hidden here (hidepid) or not "
-				"mounted; run as root",
-				pid, strerror(errno));
-		return no_such_process(pid, err);
-	}
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	if (read_small(AT_FDCWD, path, stat, sizeof stat) < 0)
-		return no_such_process(pid, err);
-	target->pid = target->live_tid = pid;
-	read_comm(pid, target->name);
-	if (refuse_status(pid, target->name, status, stat, err) != 0)
+	struct ourselves us;
+	struct situation situation;
+	ourselves_read(PTRACE_NOT_ASKED, &us);
+	situation_read(&us, pid, &situation);
+	if (diagnose(&situation, NULL, err) != 0)
 		return -1;
-	return refuse_architecture(pid, target->name, err);
+	target->pid = target->live_tid = pid;
+	memcpy(target->name, situation.them.name, sizeof target->name);
+	return 0;
 }
 
 static void read_exe(struct target *target)
@@ -207,7 +104,8 @@ int target_open(pid_t pid, struct target *target, struct error *err)
 	t.task_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t.task_fd < 0 || clock_getcpuclockid(pid, &t.cpu_clock) != 0) {
 		target_close(&t);
-		return no_such_process(pid, err);
+		return error_set(err, "process %d (%s) ended before it could be profiled: choose a running one",
+			pid, t.name);
 	}
 	*target = t;
 	return 0;
@@ -584,6 +482,12 @@ void target_inspect(const struct target *target, struct target_traces *found)
 }
 
 /* ---- ptrace ---- */
+
+bool target_ptrace_is_filtered(void)
+{
+	/* The kernel says ESRCH: there is no process 0. A filter answers before it. */
+	return ptrace(PTRACE_SEIZE, 0, NULL, NULL) != 0 && errno != ESRCH;
+}
 
 int thread_seize(struct thread *thread)
 {

@@ -53,10 +53,6 @@ struct target {
 int target_open(pid_t pid, struct target *target, struct error *err);
 void target_close(struct target *target);
 
-/* The process that thread `tid` belongs to: a tracer is shown by its thread. `tid` itself when it cannot be
- * seen. */
-pid_t target_process_of(pid_t tid);
-
 /* Opens the thread's files. Returns -1 when the thread is gone. */
 int thread_open(const struct target *target, pid_t tid, struct thread *thread);
 void thread_close(struct thread *thread);
@@ -100,6 +96,10 @@ struct target_traces {
 	size_t stopped; /* in state T or t */
 };
 void target_inspect(const struct target *target, struct target_traces *found);
+
+/* Does a seccomp filter forbid us ptrace(2)? Asked by a call for process 0, which there is not. A filter may
+ * also kill us for it. */
+bool target_ptrace_is_filtered(void);
 
 /* ptrace, by the one thread of ours that seized. All return 0, or -1 with errno (ESRCH: not stopped or gone,
  * which is normal). */
