@@ -1,5 +1,7 @@
 /* Arguments -> command -> exit code. */
+#include "attach/check_command.h"
 #include "attach/options.h"
+#include "attach/ps_command.h"
 #include "attach/record_command.h"
 #include "attach/report_command.h"
 #include "attach/symbolize_command.h"
@@ -14,6 +16,8 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{"report", report_command},
+	{"check", check_command},
+	{"ps", ps_command},
 	{"symbolize", symbolize_command},
 };
 
@@ -22,6 +26,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);
+	if (argc <= 1) {
+		ui_welcome(options_welcome());
+		return EXIT_USAGE;
+	}
 	struct error err;
 	struct options options;
 	if (options_parse(argc, argv, &options, &err) != 0) {

@@ -10,10 +10,14 @@ static const char help[] =
 	"Usage: cprof-attach -p PID [OPTION]...\n"
 	"       cprof-attach [OPTION]... -- COMMAND [ARGUMENT]...\n"
 	"       cprof-attach report PROFILE [OPTION]...      (see cprof-attach report --help)\n"
+	"       cprof-attach ps [-n NAME]                    lists processes, and what can be profiled\n"
+	"       cprof-attach check PID | -n NAME             says whether it can be profiled, touching "
+	"nothing\n"
 	"       cprof-attach symbolize PROFILE [OPTION]...   (see cprof-attach symbolize --help)\n"
 	"Profile a running native program (C, C++, Rust, Go) from outside, and write a pprof file.\n"
 	"\n"
 	"  -p, --pid PID          the process to profile (also as the only argument)\n"
+	"  -n, --name NAME        the process by its name, or a part of it, or a regular expression\n"
 	"  -d, --duration TIME    how long: 30, 30s, 1m30s, 500ms (default 30s)\n"
 	"  -r, --rate HZ          samples a second of each thread (default 99; also -F, --frequency)\n"
 	"  -e, --event KIND       cpu: where CPU time goes (default)\n"
@@ -53,6 +57,21 @@ static const char help[] =
 	"64 usage error.\n"
 	"\n"
 	"Then: cprof-attach report FILE (see cprof-attach report --help), or go tool pprof -http=: FILE\n";
+
+static const char welcome[] =
+	"cprof-attach profiles a running native program (C, C++, Rust, Go) from outside, without a restart, "
+	"and\n"
+	"writes a pprof file.\n"
+	"\n"
+	"  sudo cprof-attach ps                 what runs here, and what can be profiled\n"
+	"  cprof-attach ps -n redis             the same for one program\n"
+	"  cprof-attach -p PID -d 10s           profile it\n"
+	"  cprof-attach --help                  all options\n";
+
+const char *options_welcome(void)
+{
+	return welcome;
+}
 
 const char *options_help(void)
 {
@@ -126,11 +145,13 @@ static bool parse_number(const char *text, long min, long max, long *value)
 	return true;
 }
 
-static int parse_pid(const char *text, pid_t *pid, struct error *err)
+int options_pid(const char *text, pid_t *pid, struct error *err)
 {
 	long number;
 	if (!parse_number(text, 1, INT32_MAX, &number))
-		return error_set(err, "'%s' is not a PID: give the number that ps or pgrep shows", text);
+		return error_set(err,
+			"'%s' is not a PID: give the number that cprof-attach ps shows, or a name with -n",
+			text);
 	if (*pid != 0 && *pid != (pid_t)number)
 		return error_set(err, "one process at a time: %d and %ld were given", *pid, number);
 	*pid = (pid_t)number;
@@ -218,6 +239,7 @@ enum {
 
 static const struct option long_options[] = {
 	{"pid", required_argument, NULL, 'p'},
+	{"name", required_argument, NULL, 'n'},
 	{"duration", required_argument, NULL, 'd'},
 	{"rate", required_argument, NULL, 'r'},
 	{"frequency", required_argument, NULL, 'F'},
@@ -254,7 +276,12 @@ static int parse_option(int option, struct options *options, struct error *err)
 {
 	switch (option) {
 	case 'p':
-		return parse_pid(optarg, &options->pid, err);
+		return options_pid(optarg, &options->pid, err);
+	case 'n':
+		options->name = optarg;
+		return *optarg != '\0'
+			       ? 0
+			       : error_set(err, "the process's name is empty: give one, such as -n redis");
 	case 'd':
 		if (options_duration(optarg, &options->duration_ns) && options->duration_ns >= 1000000)
 			return 0;
@@ -328,17 +355,24 @@ static int find_command(int argc, char **argv)
 /* Either a process, or a program to start. */
 static int check_target(struct options *options, bool has_duration, struct error *err)
 {
-	if (options->argv == NULL)
-		return options->pid != 0 ? 0
-					 : error_set(err, "which process? Give its PID: cprof-attach -p PID "
-							  "(see cprof-attach --help)");
+	bool is_running = options->pid != 0 || options->name != NULL;
+	if (options->argv == NULL) {
+		if (options->pid != 0 && options->name != NULL)
+			return error_set(err, "one process at a time: %d and '%s' were given", options->pid,
+				options->name);
+		if (!is_running)
+			return error_set(err,
+				"which process? Give its PID: cprof-attach -p PID, or its name: -n NAME "
+				"(cprof-attach ps lists all)");
+		return 0;
+	}
 	if (options->argv[0] == NULL)
 		return error_set(
 			err, "which program? Give its command line behind --: cprof-attach -- COMMAND ARGS...");
-	if (options->pid != 0 || options->n_tids > 0)
-		return error_set(err,
-			"either a running process or a program to start: leave out the PID (and --tid), or -- "
-			"and what follows");
+	if (is_running || options->n_tids > 0)
+		return error_set(err, "either a running process or a program to start: leave out the PID "
+				      "(name, --tid), or -- "
+				      "and what follows");
 	options->until_end = !has_duration;
 	if (options->until_end)
 		options->duration_ns = longest_ns;
@@ -362,7 +396,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	argc = end;
 	int option;
 	bool has_duration = false;
-	while ((option = getopt_long(argc, argv, ":p:d:r:F:e:o:f:qvhV", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":p:n:d:r:F:e:o:f:qvhV", long_options, NULL)) != -1) {
 		if (option == ':' || option == '?')
 			return refuse_option(option, argv, err);
 		if (parse_option(option, options, err) != 0)
@@ -375,7 +409,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 		(options->output == NULL || !format_of_path(options->output, &options->format)))
 		options->format = FORMAT_PPROF;
 	for (int i = optind; i < argc; i++)
-		if (parse_pid(argv[i], &options->pid, err) != 0)
+		if (options_pid(argv[i], &options->pid, err) != 0)
 			return -1;
 	return check_target(options, has_duration, err);
 }

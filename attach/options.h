@@ -16,7 +16,8 @@ enum { OPTIONS_MAX_TIDS = 1024, OPTIONS_MAX_PATHS = 64 };
 
 struct options {
 	enum command command;
-	pid_t pid;
+	pid_t pid; /* 0: the process is chosen by `name` */
+	const char *name; /* borrowed from argv; NULL: by PID */
 	char *const *argv; /* the program to start and profile, with its arguments; NULL: `pid` is. Borrowed. */
 	bool until_end; /* no -d was given for it */
 	int64_t duration_ns;
@@ -42,8 +43,14 @@ struct options {
  * in *err. */
 int options_parse(int argc, char **argv, struct options *options, struct error *err);
 
+/* A PID given as text; *pid is 0, or the one that was given before. Returns 0, or -1 with the usage error. */
+int options_pid(const char *text, pid_t *pid, struct error *err);
+
 /* "30", "30s", "1m30s", "500ms", "1h" -> nanoseconds; false when malformed, zero, or longer than 30 days. */
 bool options_duration(const char *text, int64_t *ns);
+
+/* What the program says when it is started without arguments. Static storage. */
+const char *options_welcome(void);
 
 /* The text of --help, with the exit codes. Static storage. */
 const char *options_help(void);

@@ -4,6 +4,7 @@
 #include "attach/options.h"
 #include "attach/output.h"
 #include "attach/places.h"
+#include "attach/processes.h"
 #include "attach/report.h"
 #include "attach/sampler.h"
 #include "attach/spawn.h"
@@ -312,6 +313,8 @@ static int prepare(struct run *run, struct error *err)
 {
 	char path[PATH_MAX];
 	const struct options *options = &run->options;
+	if (options->name != NULL && processes_choose(options->name, &run->options.pid, err) != 0)
+		return -1;
 	if (target_open(options->pid, &run->target, err) != 0 || check_tids(run, err) != 0)
 		return -1;
 	if (run->spawn.pid != 0)

@@ -1,9 +1,14 @@
 #include "attach/ui.h"
 
+#include "encoder/utf8.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 enum { HOTTEST = 5 };
 
@@ -91,7 +96,46 @@ void ui_summary(
 
 void ui_error(const char *message)
 {
-	fprintf(stderr, "cprof-attach: %s\n", message);
+	/* Names of processes and files are in it, which may hold anything. */
+	char text[sizeof(struct error)];
+	snprintf(text, sizeof text, "%s", message);
+	utf8_printable(text);
+	fprintf(stderr, "cprof-attach: %s\n", text);
+}
+
+void ui_line(const char *format, ...)
+{
+	char *text;
+	va_list arguments;
+	va_start(arguments, format);
+	int len = vasprintf(&text, format, arguments);
+	va_end(arguments);
+	if (len < 0)
+		return;
+	utf8_printable(text);
+	puts(text);
+	free(text);
+}
+
+void ui_flush(void)
+{
+	fflush(stdout);
+}
+
+bool ui_terminal(unsigned *columns, unsigned *rows)
+{
+	struct winsize size;
+	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 ||
+		size.ws_row == 0)
+		return false;
+	*columns = size.ws_col;
+	*rows = size.ws_row;
+	return true;
+}
+
+void ui_welcome(const char *text)
+{
+	fputs(text, stderr);
 }
 
 void ui_help(const char *text)

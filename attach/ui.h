@@ -21,6 +21,14 @@ void ui_summary(
 void ui_error(const char *message);
 /* A line of what was done, unless -q. */
 void ui_say(const struct options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A line of what was asked for, to standard output. Control characters are shown as '?'. */
+void ui_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* What was said so far leaves, whatever comes next. */
+void ui_flush(void);
+/* The size of the terminal that standard output is; false when it is none. */
+bool ui_terminal(unsigned *columns, unsigned *rows);
+/* To standard error, as it is: what a start without arguments gets. */
+void ui_welcome(const char *text);
 /* Asked for with --help: to standard output. */
 void ui_help(const char *text);
 /* A line only with -v. */

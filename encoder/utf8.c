@@ -31,3 +31,32 @@ void utf8_clean(char *text)
 		i += len > 0 ? len : 1;
 	}
 }
+
+void utf8_printable(char *text)
+{
+	utf8_clean(text);
+	for (unsigned char *p = (unsigned char *)text; *p != '\0'; p++) {
+		if (*p < 0x20 || *p == 0x7f)
+			*p = '?';
+		else if (p[0] == 0xc2 && p[1] < 0xa0) /* U+0080 to U+009F */
+			p[0] = p[1] = '?';
+	}
+}
+
+size_t utf8_cut(const char *text, size_t columns)
+{
+	size_t len = 0;
+	while (text[len] != '\0' && columns-- > 0)
+		do
+			len++;
+		while (((unsigned char)text[len] & 0xc0) == 0x80);
+	return len;
+}
+
+size_t utf8_columns(const char *text)
+{
+	size_t columns = 0;
+	for (const char *p = text; *p != '\0'; p++)
+		columns += ((unsigned char)*p & 0xc0) != 0x80;
+	return columns;
+}

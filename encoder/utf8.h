@@ -10,4 +10,12 @@ size_t utf8_sequence(const char *text);
 /* Each byte that is not part of a valid sequence becomes '?' (RFC 3629, section 4). */
 void utf8_clean(char *text);
 
+/* The same, and control characters (C0, DEL, C1) become '?' as well: what others chose as a name must not steer
+ * a terminal. */
+void utf8_printable(char *text);
+/* The length in bytes of the first `columns` characters of valid UTF-8, each taken as one column wide. */
+size_t utf8_cut(const char *text, size_t columns);
+/* How many characters they are. */
+size_t utf8_columns(const char *text);
+
 #endif
