@@ -218,8 +218,9 @@ static void say_threads(struct check *check)
 			check->situation.pid);
 	if (count.traced > 0) {
 		check->partial = true;
-		say(check, "traced", "%zu of the threads are traced by process %d: those cannot be sampled",
-			count.traced, count.tracer);
+		say(check, "traced", "%zu of the threads %s traced by process %d: %s cannot be sampled",
+			count.traced, count.traced == 1 ? "is" : "are", count.tracer,
+			count.traced == 1 ? "it" : "they");
 	}
 }
 
@@ -329,12 +330,25 @@ static void say_generated(const struct check *check)
 
 /* ---- looking ---- */
 
+/* A leader that has ended, while its threads go on, has no maps. */
+static void find_living(void *context, pid_t tid)
+{
+	struct target *target = context;
+	struct identity id;
+	if (target->live_tid == 0 && identity_read(tid, &id) == 0 && id.state != 'Z' && id.state != 'X')
+		target->live_tid = tid;
+}
+
 static int look(struct check *check, struct error *err)
 {
 	const struct options *options = &check->options;
 	size_t len;
 	if (target_open(options->pid, &check->target, err) != 0)
 		return -1;
+	check->target.live_tid = 0;
+	target_each_thread(&check->target, find_living, &check->target);
+	if (check->target.live_tid == 0)
+		check->target.live_tid = options->pid;
 	char *text = target_maps(&check->target, check->target.live_tid, &len);
 	int outcome = text != NULL ? maps_parse(text, len, &check->maps) : 0;
 	free(text);
@@ -373,7 +387,8 @@ static void say_what_there_will_be(struct check *check)
 	}
 	if (check->modules.n > 0) {
 		say_symbols(check);
-		say_unwind(check);
+		if (!check->us.readv_forbidden)
+			say_unwind(check);
 	}
 	say_generated(check);
 }

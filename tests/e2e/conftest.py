@@ -305,6 +305,30 @@ def tool(folder):
 
 
 @pytest.fixture
+def public_tool():
+    """A copy of the tool that another user may execute, wherever the repository lies."""
+    need_other_users()
+    folder = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
+    os.chmod(folder, 0o755)
+    copy = shutil.copy(TOOL, os.path.join(folder, "cprof-attach"))
+    os.chmod(copy, 0o755)
+    yield copy
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def public_targets():
+    """Copies of some targets that another user may execute."""
+    need_other_users()
+    folder = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
+    os.chmod(folder, 0o755)
+    for name in ("c_o0", "undumpable"):
+        os.chmod(shutil.copy(os.path.join(TARGETS, name), folder), 0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
 def figure(request):
     """figure("text") -> a line in the section `figures` at the end of the run, for what is measured and not asserted."""
     return lambda text: FIGURES.append(f"{request.node.name}: {text}")

@@ -1,16 +1,13 @@
 """Bad input: one line on stderr that says what is wrong and what to do, exit code 2, and no file."""
 
-import ctypes
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
-from conftest import TARGETS, TOOL, assert_untouched, burn_until, need_other_users, proc_status, wait_for
+from conftest import assert_untouched, burn_until, proc_status, wait_for
+from situations import AS_NOBODY, PROCESS_VM_READV, PTRACE, WITHOUT_SYS_PTRACE, forbidding
 
-NOBODY = 65534
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to start programs as other users")
 
 
@@ -26,30 +23,6 @@ def assert_refused(run, tool, *words):
 def refused(tool, pid, *words, args=(), **popen):
     """The run ends at once although it was to last for a minute."""
     assert_refused(tool.run("-p", pid, "-d", "60s", *args, deadline_s=10, **popen), tool, *words)
-
-
-@pytest.fixture
-def public_tool():
-    """A copy of the tool that another user may execute, wherever the repository lies."""
-    need_other_users()
-    folder = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
-    os.chmod(folder, 0o755)
-    copy = shutil.copy(TOOL, os.path.join(folder, "cprof-attach"))
-    os.chmod(copy, 0o755)
-    yield copy
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def public_targets():
-    """Copies of some targets that another user may execute."""
-    need_other_users()
-    folder = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
-    os.chmod(folder, 0o755)
-    for name in ("c_o0", "undumpable"):
-        os.chmod(shutil.copy(os.path.join(TARGETS, name), folder), 0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def test_no_such_process(tool):
@@ -116,33 +89,13 @@ def test_ones_own_process_that_forbids_it(start, tool, public_tool, public_targe
 @as_root
 def test_root_without_the_capability(start, tool, public_targets):
     target = start(os.path.join(public_targets, "c_o0"), command=AS_NOBODY)
-    process = tool.start("-p", target.pid, "-d", "60s", command=("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"))
+    process = tool.start("-p", target.pid, "-d", "60s", command=WITHOUT_SYS_PTRACE)
     assert_refused(tool.finish(process, deadline_s=10), tool, "c_o0", "CAP_SYS_PTRACE")
-
-
-def forbid_ptrace():
-    """A seccomp filter, as container runtimes have: ptrace(2) and process_vm_readv(2) give EPERM."""
-
-    class Filter(ctypes.Structure):
-        _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint)]
-
-    class Program(ctypes.Structure):
-        _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Filter))]
-
-    steps = (Filter * 5)(
-        Filter(0x20, 0, 0, 0),  # the call's number
-        Filter(0x15, 2, 0, 101),  # ptrace
-        Filter(0x15, 1, 0, 310),  # process_vm_readv
-        Filter(0x06, 0, 0, 0x7FFF0000),  # allow
-        Filter(0x06, 0, 0, 0x00050001))  # errno EPERM
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, ctypes.byref(Program(5, steps))) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def test_seccomp_as_in_a_container(start, tool):
     target = start("c_o0")
-    process = tool.start("-p", target.pid, "-d", "60s", preexec_fn=forbid_ptrace)
+    process = tool.start("-p", target.pid, "-d", "60s", preexec_fn=forbidding(PTRACE, PROCESS_VM_READV))
     assert_refused(tool.finish(process, deadline_s=10), tool, "seccomp|container", "SYS_PTRACE|seccomp=unconfined|host")
 
 
