@@ -141,21 +141,26 @@ static void say_process(const struct check *check)
 		runtime);
 }
 
+static bool in_other_namespace(pid_t pid, const char *kind)
+{
+	char path[64], ours[64], theirs[64];
+	snprintf(path, sizeof path, "/proc/%d/ns/%s", pid, kind);
+	ssize_t m = readlink(path, theirs, sizeof theirs);
+	snprintf(path, sizeof path, "/proc/self/ns/%s", kind);
+	ssize_t n = readlink(path, ours, sizeof ours);
+	return n > 0 && m > 0 && (n != m || memcmp(ours, theirs, (size_t)n) != 0);
+}
+
 /* Namespaces that are not ours: what it is called there, and why its files are others (namespaces(7)). */
 static void say_namespaces(const struct check *check)
 {
 	static const char *const kinds[] = {"pid", "mnt", "net", "user", "uts", "ipc", "cgroup"};
-	char text[128] = "", path[64], ours[64], theirs[64];
+	char text[128] = "";
 	size_t len = 0;
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-		snprintf(path, sizeof path, "/proc/%d/ns/%s", check->situation.pid, kinds[i]);
-		ssize_t m = readlink(path, theirs, sizeof theirs);
-		snprintf(path, sizeof path, "/proc/self/ns/%s", kinds[i]);
-		ssize_t n = readlink(path, ours, sizeof ours);
-		if (n > 0 && m > 0 && (n != m || memcmp(ours, theirs, (size_t)n) != 0))
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (in_other_namespace(check->situation.pid, kinds[i]))
 			len += (size_t)snprintf(
 				text + len, sizeof text - len, "%s%s", len > 0 ? ", " : "", kinds[i]);
-	}
 	const struct identity *id = &check->situation.them;
 	if (len > 0 && id->own_pid != id->pid)
 		say(check, "where", "in other namespaces than ours, as in a container: %s; its PID there is %d",
@@ -244,7 +249,8 @@ static void say_packages(const struct check *check)
 	char text[1024] = "", name[128];
 	size_t asked = 0;
 	/* Of another file system our lists say nothing. */
-	for (size_t i = 0; i < check->modules.n && asked < MODULES_LISTED; i++) {
+	bool foreign = in_other_namespace(check->situation.pid, "mnt");
+	for (size_t i = 0; !foreign && i < check->modules.n && asked < MODULES_LISTED; i++) {
 		const struct module *module = &check->modules.v[i];
 		if (!lacks_names(module))
 			continue;
