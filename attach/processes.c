@@ -389,7 +389,7 @@ int processes_choose_from(const struct processes *list, const char *text, pid_t 
 
 int processes_choose(const char *pattern, pid_t *pid, struct error *err)
 {
-	struct processes list;
+	struct processes list = {0};
 	if (processes_list(&list, err) != 0)
 		return -1;
 	int outcome = processes_choose_from(&list, pattern, pid, err);

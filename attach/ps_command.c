@@ -317,7 +317,7 @@ int ps_command(int argc, char **argv)
 {
 	struct error err;
 	struct arguments arguments = {0};
-	struct processes list;
+	struct processes list = {0};
 	if (parse(argc, argv, &arguments, &err) != 0) {
 		ui_error(err.message);
 		return EXIT_USAGE;

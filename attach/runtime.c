@@ -342,9 +342,8 @@ void runtime_recognise(
 	struct runtime found = {RUNTIME_UNKNOWN, "", RUNTIME_UNKNOWN, ""}, compiled = found;
 	if (image != NULL)
 		runtime_of_image(image, &compiled);
-	if (compiled.kind == RUNTIME_GO || compiled.kind == RUNTIME_RUST)
-		found = compiled;
-	else if (!program_of_path(program, &found.kind, found.version))
+	bool certain = compiled.kind == RUNTIME_GO || compiled.kind == RUNTIME_RUST;
+	if (certain || !program_of_path(program, &found.kind, found.version))
 		found = compiled;
 	recognise_libraries(maps, &found);
 	*out = found;

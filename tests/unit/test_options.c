@@ -85,6 +85,18 @@ static void every_option_is_taken(void **state)
 	assert_int_equal(options.max_depth, 64);
 }
 
+static void a_name_stands_for_a_pid(void **state)
+{
+	(void)state;
+	struct options options;
+	struct error err;
+	assert_int_equal(PARSE(&options, &err, (char *)"-n", (char *)"redis", (char *)"-d1s"), 0);
+	assert_string_equal(options.name, "redis");
+	assert_int_equal(options.pid, 0);
+	assert_int_equal(PARSE(&options, &err, (char *)"--name=redis"), 0);
+	assert_string_equal(options.name, "redis");
+}
+
 static void refuse(const char *word, char **argv)
 {
 	struct options options;
@@ -115,6 +127,8 @@ static void usage_errors_name_what_is_wrong(void **state)
 	REFUSE("not a pause", (char *)"1", (char *)"--max-pause=soon");
 	REFUSE("not a duration", (char *)"1", (char *)"-d", (char *)"5us");
 	REFUSE("name is empty", (char *)"1", (char *)"-o", (char *)"");
+	REFUSE("name is empty", (char *)"-n", (char *)"");
+	REFUSE("one process at a time", (char *)"1", (char *)"-n", (char *)"redis");
 }
 
 int main(void)
@@ -124,6 +138,7 @@ int main(void)
 		cmocka_unit_test(bad_durations_are_refused),
 		cmocka_unit_test(the_defaults_are_those_of_the_help),
 		cmocka_unit_test(every_option_is_taken),
+		cmocka_unit_test(a_name_stands_for_a_pid),
 		cmocka_unit_test(usage_errors_name_what_is_wrong),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
