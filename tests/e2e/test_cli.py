@@ -42,7 +42,7 @@ def assert_usage(run):
     assert run.stdout == b""
 
 
-@pytest.mark.parametrize("args", [(), ("-p",), ("-p", "abc"), ("-p", "0"), ("-p", "-3"), ("-p", "12x"), ("--nonsense",), ("-Z",),
+@pytest.mark.parametrize("args", [("-d", "1s"), ("-p",), ("-p", "abc"), ("-p", "0"), ("-p", "-3"), ("-p", "12x"), ("--nonsense",), ("-Z",),
                                   ("-p", "99999999999999999999"), ("1", "2"), ("-p", "1", "-r", "0"), ("-p", "1", "-r", "abc"),
                                   ("-p", "1", "-r", "-5"), ("-p", "1", "-r", "1000000000"), ("-p", "1", "-e", "heap"),
                                   ("-p", "1", "--max-depth", "0"), ("-p", "1", "--max-depth", "x"), ("-p", "1", "--tid", "x"),

@@ -224,13 +224,18 @@ def test_it_fits_the_terminal(start, tool):
     assert any(len(line) > 60 for line in whole.splitlines())
 
 
-def test_names_cannot_steer_the_terminal(start, tool):
+def test_names_cannot_steer_the_terminal(start, tool, copy):
     target = start("c_o0", command=("bash", "-c", 'exec -a $\'evil\\n 77 1 0% \\e[31m\\xff\\u009b1m\' "$0"'))
     run = tool.run("ps", "-n", "c_o0")
     output = run.stdout.decode()
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", output)
     assert 77 not in rows_of(output)
     assert rows_of(output)[target.pid]["COMMAND"].startswith("evil? 77 1 0% ?[31m?")
+    disguised = start(copy("ev\x1b[31mil\x9b"))
+    start("holder", disguised.pid)
+    for run in (tool.run("check", disguised.pid), tool.run("-p", disguised.pid)):
+        said = run.stdout.decode() + run.stderr
+        assert "(ev?[31mil??)" in said and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", said), said
     said = tool.run("-n", "evl").stderr + tool.run("-n", "e").stderr
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", said)
 
@@ -291,9 +296,12 @@ def test_what_stands_only_in_the_command_line(start, tool, copy):
     """A script's name: ps finds it, -n says where it is. The tool's own command line, and its starter's, do not count."""
     target = start("c_o0", "my-script.py")
     assert list(listed(tool, "-n", "my-script")) == [target.pid]
-    run = tool.run("-n", "my-script", command=("sh", "-c", '"$0" "$@"; exit $?'))
+    nested = ("sh", "-c", 'sh -c "$@"; exit $?', "sh", '"$0" "$@"; exit $?')
+    run = tool.run("-n", "my-script", command=nested)
     assert run.code == 2
     assert f"-p {target.pid}" in run.stderr
+    nobody = tool.run("-n", "nobodys-script", command=nested)
+    assert nobody.code == 2 and "command line" not in nobody.stderr, nobody.stderr
 
 
 def test_name_and_pid_are_not_mixed(tool):
