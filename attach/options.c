@@ -63,10 +63,10 @@ static const char welcome[] =
 	"and\n"
 	"writes a pprof file.\n"
 	"\n"
-	"  sudo cprof-attach ps                 what runs here, and what can be profiled\n"
-	"  cprof-attach ps -n redis             the same for one program\n"
-	"  cprof-attach -p PID -d 10s           profile it\n"
-	"  cprof-attach --help                  all options\n";
+	"  sudo cprof-attach ps                       what runs here, and what can be profiled\n"
+	"  cprof-attach ps -n redis                   the same for one program\n"
+	"  cprof-attach -p PID -d 10s -f flamegraph   a picture of where its time goes\n"
+	"  cprof-attach --help                        all options\n";
 
 const char *options_welcome(void)
 {
