@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TOP = 20 };
+enum { TOP = 20, TYPES_WIDTH = 256 };
 
 static const char help[] =
 	"Usage: cprof-attach report PROFILE [OPTION]...\n"
@@ -86,10 +86,11 @@ struct run {
 	struct input input, before; /* before.path NULL: nothing to compare with */
 	struct filter filter;
 	bool has_filter;
+	regex_t list;
 	struct text_options text;
 	enum format format;
 	bool has_format, help;
-	const char *type, *focus, *ignore;
+	const char *type, *focus, *ignore, *pattern; /* pattern: of --list */
 	const char *path; /* of the output */
 	struct output output;
 };
@@ -136,7 +137,7 @@ static int parse_option(int option, struct run *run, struct error *err)
 		run->text.tree = true;
 		return 0;
 	case OPTION_LIST:
-		run->text.list = optarg;
+		run->pattern = optarg;
 		return 0;
 	case OPTION_FOCUS:
 		run->focus = optarg;
@@ -173,11 +174,21 @@ static int check(struct run *run, struct error *err)
 	if (run->before.path != NULL && run->format != FORMAT_TEXT && run->format != FORMAT_FLAMEGRAPH)
 		return error_set(
 			err, "--diff is shown as text or as a flame graph: give -f text or -f flamegraph");
-	if (run->before.path != NULL && (run->text.tree || run->text.list != NULL))
+	if (run->before.path != NULL && (run->text.tree || run->pattern != NULL))
 		return error_set(err, "--diff shows functions: it goes with neither --tree nor --list");
-	if (run->format != FORMAT_TEXT && (run->text.tree || run->text.list != NULL))
+	if (run->format != FORMAT_TEXT && (run->text.tree || run->pattern != NULL))
 		return error_set(err, "--tree and --list are text: leave -f out, or give -f text");
 	return 0;
+}
+
+static int compile(struct run *run, struct error *err)
+{
+	if (run->pattern != NULL) {
+		if (filter_pattern(&run->list, run->pattern, err) != 0)
+			return -1;
+		run->text.list = &run->list;
+	}
+	return filter_compile(&run->filter, run->focus, run->ignore, err);
 }
 
 static int parse(int argc, char **argv, struct run *run, struct error *err)
@@ -208,21 +219,38 @@ static int parse(int argc, char **argv, struct run *run, struct error *err)
 			  run->filter.thread != NULL || run->filter.state != NULL;
 	if (check(run, err) != 0)
 		return -1;
-	return filter_compile(&run->filter, run->focus, run->ignore, err);
+	return compile(run, err);
 }
 
 /* ---- reading ---- */
 
+/* Their names, as many as fit; the file may call them anything. */
+static void list_types(const struct view *view, char list[TYPES_WIDTH])
+{
+	size_t n = 0;
+	for (size_t i = 0; i < view->n_types; i++) {
+		const char *type = view->types[i].type;
+		if (TYPES_WIDTH - n <= strlen(type) + 3)
+			break;
+		for (const char *p = i > 0 ? ", " : ""; *p != '\0'; p++)
+			list[n++] = *p;
+		for (size_t k = 0; type[k] != '\0'; k++)
+			list[n++] = type[k] >= ' ' && type[k] <= '~' ? type[k] : '?';
+	}
+	list[n] = '\0';
+}
+
 /* What is counted, by the name of its kind. */
 static int choose_type(struct view *view, const char *type, struct error *err)
 {
+	char list[TYPES_WIDTH];
 	for (size_t i = 0; i < view->n_types; i++)
 		if (strcmp(view->types[i].type, type) == 0) {
 			view->type = i;
 			return 0;
 		}
-	return error_set(err, "%s does not count '%s', but %s%s%s", view->name, type, view->types[0].type,
-		view->n_types > 1 ? ", " : "", view->n_types > 1 ? view->types[view->n_types - 1].type : "");
+	list_types(view, list);
+	return error_set(err, "%s does not count '%s', but: %s", view->name, type, list);
 }
 
 static int read_input(const struct run *run, struct input *input, struct error *err)
@@ -256,8 +284,8 @@ static int read_before(struct run *run, struct error *err)
 		return -1;
 	const struct view *view = run->input.shown;
 	if (choose_type(run->before.shown, view->types[view->type].type, &ignored) != 0)
-		return error_set(err, "%s counts %s, and %s does not: choose another kind with --type",
-			run->input.path, view->types[view->type].type, run->before.path);
+		return error_set(err, "%s does not count what %s does: choose another kind with --type",
+			run->before.path, run->input.path);
 	return 0;
 }
 
@@ -320,6 +348,8 @@ int report_command(int argc, char **argv)
 	input_free(&run->input);
 	input_free(&run->before);
 	filter_free(&run->filter);
+	if (run->text.list != NULL)
+		regfree(&run->list);
 	free(run);
 	return code;
 }

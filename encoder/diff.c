@@ -55,27 +55,36 @@ static int compare(const void *a, const void *b)
 	return dx != dy ? (dx < dy) - (dx > dy) : strcmp(x->name, y->name);
 }
 
+static bool is_used(const struct change *change)
+{
+	return change->flat[0] != 0 || change->flat[1] != 0 || change->cum[0] != 0 || change->cum[1] != 0;
+}
+
 static void write_rows(const struct changes *changes, size_t top, struct sink *sink)
 {
-	size_t n = changes->names.n;
+	size_t n = changes->names.n, used = 0;
 	qsort(changes->v, n, sizeof *changes->v, compare);
 	sink_text(sink, "    change    before       now   cum: change    before       now\n");
-	for (size_t i = 0; i < n && (top == 0 || i < top); i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct change *change = &changes->v[i];
+		if (!is_used(change) || (++used > top && top > 0))
+			continue;
 		sink_format(sink, "%+9.2f%% %8.2f%% %8.2f%%    %+9.2f%% %8.2f%% %8.2f%%  ",
 			change->flat[1] - change->flat[0], change->flat[0], change->flat[1],
 			change->cum[1] - change->cum[0], change->cum[0], change->cum[1]);
-		sink_text(sink, change->name);
+		sink_printable(sink, change->name);
 		sink_text(sink, "\n");
 	}
+	if (top > 0 && used > top)
+		sink_format(sink, "%zu more functions; --top 0 shows all\n", used - top);
 }
 
 static void write_head(const struct view *view, const struct view *before, bool by_time, struct sink *sink)
 {
 	sink_text(sink, "before    ");
-	sink_text(sink, before->name);
+	sink_printable(sink, before->name);
 	sink_text(sink, "\nnow       ");
-	sink_text(sink, view->name);
+	sink_printable(sink, view->name);
 	sink_format(sink, "\nunit      %s; the functions' own use, and with all that they call\n\n",
 		by_time ? "per cent of the time that each profile lasted: 100 % is one CPU or one thread"
 			: "per cent of each profile's total");

@@ -52,7 +52,7 @@ static int sum_up(const struct view *view, size_t type, const struct functions *
 		for (size_t k = 1; k < sample->n_frames; k++) {
 			struct pair pair = {functions->of_frame[sample->frames[k - 1]],
 				functions->of_frame[sample->frames[k]]};
-			if (add(sums, pair, i, sample->values[type]) != 0)
+			if (pair.caller != pair.callee && add(sums, pair, i, sample->values[type]) != 0)
 				return -1;
 		}
 	}

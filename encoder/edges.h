@@ -15,7 +15,8 @@ struct edges {
 	struct edge *by_caller; /* the same, by caller, then largest first */
 };
 
-/* A stack counts once for each pair, however often it stands there. -1 when memory is out; *out goes to
+/* A stack counts once for each pair, however often it stands there. What a function calls of itself is no edge,
+ * as in pprof. -1 when memory is out; *out goes to
  * edges_free() in any case. */
 int edges_sum(const struct view *view, size_t type, const struct functions *functions, struct edges *out);
 void edges_free(struct edges *edges);

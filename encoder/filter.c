@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int compile(regex_t *regex, const char *pattern, struct error *err)
+int filter_pattern(regex_t *regex, const char *pattern, struct error *err)
 {
 	char why[128];
 	int failure = regcomp(regex, pattern, REG_EXTENDED | REG_NOSUB);
@@ -15,10 +15,10 @@ static int compile(regex_t *regex, const char *pattern, struct error *err)
 
 int filter_compile(struct filter *filter, const char *focus, const char *ignore, struct error *err)
 {
-	if (focus != NULL && compile(&filter->focus, focus, err) != 0)
+	if (focus != NULL && filter_pattern(&filter->focus, focus, err) != 0)
 		return -1;
 	filter->has_focus = focus != NULL;
-	if (ignore != NULL && compile(&filter->ignore, ignore, err) != 0)
+	if (ignore != NULL && filter_pattern(&filter->ignore, ignore, err) != 0)
 		return -1;
 	filter->has_ignore = ignore != NULL;
 	return 0;

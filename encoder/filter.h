@@ -13,7 +13,10 @@ struct filter {
 	int64_t tid; /* 0: any */
 };
 
-/* POSIX extended; NULL leaves one out. -1 with what is wrong in *err. */
+/* A pattern as people give them: POSIX extended. -1 with what is wrong in *err; else it goes to regfree(). */
+int filter_pattern(regex_t *regex, const char *pattern, struct error *err);
+
+/* NULL leaves one out. -1 with what is wrong in *err. */
 int filter_compile(struct filter *filter, const char *focus, const char *ignore, struct error *err);
 void filter_free(struct filter *filter);
 

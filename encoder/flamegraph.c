@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One function as the picture shows it: lines and addresses of it are one. */
+/* One function as the picture shows it: lines and addresses of it are one. Without padding: keys are bytes. */
 struct shown_key {
 	uint32_t function, module, file; /* texts */
+	uint32_t named;
 	int64_t start_line;
-	uint64_t named;
 };
 
 struct node_key {
@@ -177,7 +177,7 @@ static void write_texts(const struct tree *tree, struct sink *sink)
 		write_number(sink, false, key->module);
 		write_number(sink, false, key->file);
 		write_number(sink, false, key->start_line);
-		write_number(sink, false, (int64_t)key->named);
+		write_number(sink, false, key->named);
 	}
 	sink_text(sink, "],\n");
 }

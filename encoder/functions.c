@@ -85,8 +85,10 @@ int functions_sum(const struct view *view, size_t type, struct functions *out)
 	out->by_cum = calloc(out->n + 1, sizeof *out->by_cum);
 	if (out->by_flat == NULL || out->by_cum == NULL)
 		return -1;
-	for (size_t i = 0; i < out->n; i++)
+	for (size_t i = 0; i < out->n; i++) {
 		out->by_flat[i] = out->by_cum[i] = (uint32_t)i;
+		out->n_used += out->v[i].flat != 0 || out->v[i].cum != 0;
+	}
 	qsort_r(out->by_flat, out->n, sizeof *out->by_flat, compare_flat, out);
 	qsort_r(out->by_cum, out->n, sizeof *out->by_cum, compare_cum, out);
 	return 0;

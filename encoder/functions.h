@@ -15,6 +15,7 @@ struct functions {
 	size_t n;
 	uint32_t *of_frame; /* the function of each frame of the view */
 	uint32_t *by_flat, *by_cum; /* numbers, largest first (of equals: by the other sum, then by name) */
+	size_t n_used; /* that have a sum other than 0: they come first in both orders */
 	int64_t total;
 };
 

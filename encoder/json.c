@@ -1,9 +1,11 @@
 #include "encoder/json.h"
 
 #include "encoder/sink.h"
+#include "encoder/table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void write_text(struct sink *sink, const char *key, const char *text)
 {
@@ -55,18 +57,45 @@ static void write_frame(const struct view_frame *frame, struct sink *sink)
 	sink_text(sink, "}");
 }
 
-static void write_sample(const struct view *view, const struct view_sample *sample, struct sink *sink)
+/* Keys that were written for a sample, so that an object has none of them twice. */
+struct keys {
+	struct table table;
+	size_t *last; /* by key: the sample that had it last, + 1 */
+	size_t cap;
+};
+
+/* 1 when the sample has it for the first time, 0 when not, -1 when memory is out. */
+static int is_new_key(struct keys *keys, const char *key, size_t sample)
 {
-	sink_text(sink, "{\"stack\":[");
-	for (size_t k = 0; k < sample->n_frames; k++)
-		sink_format(sink, k > 0 ? ",%" PRIu32 : "%" PRIu32, sample->frames[k]);
-	sink_text(sink, "],\"values\":[");
-	for (size_t k = 0; k < view->n_types; k++)
-		sink_format(sink, k > 0 ? ",%" PRId64 : "%" PRId64, sample->values[k]);
-	sink_text(sink, "]");
+	uint32_t number = table_intern(&keys->table, key, strlen(key));
+	if (number == TABLE_NONE)
+		return -1;
+	if (number >= keys->cap) {
+		size_t cap = 2 * keys->cap + 64;
+		size_t *larger = realloc(keys->last, cap * sizeof *larger);
+		if (larger == NULL)
+			return -1;
+		memset(larger + keys->cap, 0, (cap - keys->cap) * sizeof *larger);
+		keys->last = larger;
+		keys->cap = cap;
+	}
+	bool is_new = keys->last[number] != sample + 1;
+	keys->last[number] = sample + 1;
+	return is_new;
+}
+
+static int write_labels(const struct view_sample *sample, size_t at, struct keys *keys, struct sink *sink)
+{
+	bool first = true;
 	for (size_t k = 0; k < sample->n_labels; k++) {
 		const struct view_label *label = &sample->labels[k];
-		sink_text(sink, k > 0 ? "," : ",\"labels\":{");
+		int is_new = is_new_key(keys, label->key, at);
+		if (is_new < 0)
+			return -1;
+		if (is_new == 0)
+			continue;
+		sink_text(sink, first ? ",\"labels\":{" : ",");
+		first = false;
 		sink_json(sink, label->key);
 		sink_text(sink, ":");
 		if (label->text != NULL)
@@ -74,11 +103,29 @@ static void write_sample(const struct view *view, const struct view_sample *samp
 		else
 			sink_format(sink, "%" PRId64, label->number);
 	}
-	sink_text(sink, sample->n_labels > 0 ? "}}" : "}");
+	sink_text(sink, first ? "" : "}");
+	return 0;
+}
+
+static int write_sample(const struct view *view, size_t at, struct keys *keys, struct sink *sink)
+{
+	const struct view_sample *sample = &view->samples[at];
+	sink_text(sink, at > 0 ? ",\n" : "\n");
+	sink_text(sink, "{\"stack\":[");
+	for (size_t k = 0; k < sample->n_frames; k++)
+		sink_format(sink, k > 0 ? ",%" PRIu32 : "%" PRIu32, sample->frames[k]);
+	sink_text(sink, "],\"values\":[");
+	for (size_t k = 0; k < view->n_types; k++)
+		sink_format(sink, k > 0 ? ",%" PRId64 : "%" PRId64, sample->values[k]);
+	sink_text(sink, "]");
+	int outcome = write_labels(sample, at, keys, sink);
+	sink_text(sink, "}");
+	return outcome;
 }
 
 int json_write(const struct view *view, int fd, struct error *err)
 {
+	struct keys keys = {0};
 	struct sink *sink = malloc(sizeof *sink);
 	if (sink == NULL)
 		return error_set(err, "memory is out");
@@ -89,12 +136,13 @@ int json_write(const struct view *view, int fd, struct error *err)
 		write_frame(&view->frames[i], sink);
 	}
 	sink_text(sink, "],\n\"samples\":[");
-	for (size_t i = 0; i < view->n_samples; i++) {
-		sink_text(sink, i > 0 ? ",\n" : "\n");
-		write_sample(view, &view->samples[i], sink);
-	}
+	int outcome = 0;
+	for (size_t i = 0; outcome == 0 && i < view->n_samples; i++)
+		outcome = write_sample(view, i, &keys, sink);
 	sink_text(sink, "]}\n");
-	int outcome = sink_close(sink, err);
+	outcome = outcome == 0 ? sink_close(sink, err) : error_set(err, "memory is out");
+	table_free(&keys.table);
+	free(keys.last);
 	free(sink);
 	return outcome;
 }

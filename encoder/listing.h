@@ -5,9 +5,11 @@
 #include "encoder/sink.h"
 #include "encoder/view.h"
 
-/* For each function whose name matches `pattern` (POSIX extended): its file, and its lines with their flat and
- * cumulative sums; the source is read from where the profile says it is, if it can be. Returns how many
- * functions matched, -1 with the reason. */
-int listing_write(const struct view *view, const char *pattern, struct sink *sink, struct error *err);
+#include <regex.h>
+
+/* For each function whose name matches `pattern`: its file, and its lines with their flat and cumulative sums;
+ * the source is read from where the profile says it is, if it can be. -1 with the reason, also when no function
+ * matches. */
+int listing_write(const struct view *view, const regex_t *pattern, struct sink *sink, struct error *err);
 
 #endif

@@ -74,7 +74,13 @@ static uint8_t *read_all(gzFile in, const char *name, size_t *len, struct error 
 	while (bytes != NULL) {
 		int got = gzread(in, bytes + *len, (unsigned)(cap - *len));
 		if (got < 0) {
-			error_set(err, "%s is not a profile, or it is damaged: it does not decompress", name);
+			int why;
+			gzerror(in, &why);
+			if (why == Z_ERRNO)
+				error_set(err, "%s cannot be read: %s", name, strerror(errno));
+			else
+				error_set(err, "%s is not a profile, or it is damaged: it does not decompress",
+					name);
 			break;
 		}
 		*len += (size_t)got;

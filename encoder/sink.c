@@ -49,6 +49,14 @@ void sink_text(struct sink *sink, const char *text)
 	sink_bytes(sink, text, strlen(text));
 }
 
+void sink_printable(struct sink *sink, const char *text)
+{
+	for (size_t i = 0, len; text[i] != '\0'; i += len > 0 ? len : 1) {
+		len = utf8_printable(text + i);
+		sink_bytes(sink, len > 0 ? text + i : "?", len > 0 ? len : 1);
+	}
+}
+
 void sink_format(struct sink *sink, const char *format, ...)
 {
 	char text[FORMAT_WIDTH];

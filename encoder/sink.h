@@ -17,6 +17,8 @@ struct sink {
 void sink_open(struct sink *sink, int fd); /* borrows `fd` */
 void sink_bytes(struct sink *sink, const char *bytes, size_t n);
 void sink_text(struct sink *sink, const char *text);
+/* For terminals, from a file: each byte that is part of a control character, or of none, becomes '?'. */
+void sink_printable(struct sink *sink, const char *text);
 /* Up to 4 KB at once; what is longer is cut. */
 void sink_format(struct sink *sink, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A JSON string with its quotes (RFC 8259, section 7). Safe inside a <script> element, too: `<` is escaped.

@@ -5,11 +5,13 @@
 
 #include "encoder/view.h"
 
+#include <regex.h>
+
 struct text_options {
 	size_t top; /* functions in the table; 0: all */
 	bool by_cum; /* sorted by what functions use with all that they call */
 	bool tree; /* each function with its callers and callees */
-	const char *list; /* POSIX extended regex: annotated source of the functions that match; NULL none */
+	const regex_t *list; /* annotated source of the functions that match; NULL: the table */
 };
 
 /* A head that says what the profile is and how good it is, then what was chosen. -1 with the reason. */

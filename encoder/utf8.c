@@ -22,6 +22,14 @@ size_t utf8_sequence(const char *text)
 	return 0;
 }
 
+size_t utf8_printable(const char *text)
+{
+	const uint8_t *s = (const uint8_t *)text;
+	if ((s[0] < ' ' && s[0] != '\t') || s[0] == 0x7f || (s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f))
+		return 0;
+	return utf8_sequence(text);
+}
+
 void utf8_clean(char *text)
 {
 	for (size_t i = 0; text[i] != '\0';) {

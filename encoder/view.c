@@ -9,7 +9,7 @@
 
 /* A file of some MB can name billions of frames: a location has many inlined calls, and every stack names it.
  */
-enum { STACK_MAX = 65536, FRAMES_MAX = 64 * 1024 * 1024, NAME_WIDTH = 512 };
+enum { STACK_MAX = 65536, FRAMES_MAX = 64 * 1024 * 1024, VALUES_MAX = 64 * 1024 * 1024, NAME_WIDTH = 512 };
 
 typedef Perftools__Profiles__Profile Profile;
 typedef Perftools__Profiles__Sample Sample;
@@ -48,7 +48,7 @@ struct owned {
 	uint32_t *name_of; /* by frame: its made name + 1, 0 none */
 	struct place *places; /* ascending by id */
 	uint32_t *by_line;
-	uint32_t cut; /* the frame that says that there were more */
+	uint32_t cut; /* the frame that says that there were more; TABLE_NONE while no stack needs it */
 };
 
 /* ---- frames ---- */
@@ -73,6 +73,11 @@ static uint32_t make_name(struct owned *owned, const struct frame_key *key)
 	return table_intern(&owned->names, name, strlen(name) + 1);
 }
 
+static int64_t line_number(int64_t line)
+{
+	return line > 0 && line <= INT32_MAX ? line : 0;
+}
+
 static void fill_frame(struct owned *owned, const struct frame_key *key, struct view_frame *frame)
 {
 	const struct pprof_file *file = owned->file;
@@ -81,8 +86,8 @@ static void fill_frame(struct owned *owned, const struct frame_key *key, struct 
 		.system_name = function != NULL ? pprof_file_text(file, function->system_name) : "",
 		.file = function != NULL ? pprof_file_text(file, function->filename) : "",
 		.module = key->mapping != NULL ? pprof_file_text(file, key->mapping->filename) : "",
-		.line = key->line > 0 ? key->line : 0,
-		.start_line = function != NULL && function->start_line > 0 ? function->start_line : 0,
+		.line = line_number(key->line),
+		.start_line = function != NULL ? line_number(function->start_line) : 0,
 		.address = key->address,
 		.inlined = key->inlined != 0};
 	if (function != NULL)
@@ -202,16 +207,35 @@ static void fill_labels(const struct owned *owned, const Sample *sample, struct 
 	}
 }
 
+/* Counts what the samples have, before there is memory for it. */
+static int measure(
+	struct owned *owned, const Profile *profile, size_t *n_frames, size_t *n_labels, struct error *err)
+{
+	/* No location has this key. */
+	static const struct frame_key cut = {.line = -1, .inlined = 2};
+	if (profile->n_sample > VALUES_MAX / owned->view.n_types)
+		return error_set(err, "%s is too large: its samples have more than %d million values",
+			owned->name, VALUES_MAX / 1000000);
+	for (size_t i = 0; i < profile->n_sample; i++) {
+		size_t n = stack_length(owned, profile->sample[i]);
+		*n_frames += n;
+		*n_labels += profile->sample[i]->n_label;
+		if (*n_frames > FRAMES_MAX)
+			return error_set(err, "%s is too large: its stacks have more than %d million frames",
+				owned->name, FRAMES_MAX / 1000000);
+		if (n > STACK_MAX && owned->cut == TABLE_NONE)
+			owned->cut = add_frame(owned, &cut);
+		if (n > STACK_MAX && owned->cut == TABLE_NONE)
+			return -1;
+	}
+	return 0;
+}
+
 static int add_samples(struct owned *owned, const Profile *profile, struct error *err)
 {
 	size_t n_frames = 0, n_labels = 0, types = owned->view.n_types;
-	for (size_t i = 0; i < profile->n_sample; i++) {
-		n_frames += stack_length(owned, profile->sample[i]);
-		n_labels += profile->sample[i]->n_label;
-		if (n_frames > FRAMES_MAX)
-			return error_set(err, "%s is too large: its stacks have more than %d million frames",
-				owned->name, FRAMES_MAX / 1000000);
-	}
+	if (measure(owned, profile, &n_frames, &n_labels, err) != 0)
+		return -1;
 	owned->samples = calloc(profile->n_sample + 1, sizeof *owned->samples);
 	owned->stacks = calloc(n_frames + 1, sizeof *owned->stacks);
 	owned->labels = calloc(n_labels + 1, sizeof *owned->labels);
@@ -256,9 +280,9 @@ static int add_types(struct owned *owned, const Profile *profile)
 	view->n_types = profile->n_sample_type;
 	view->type = view->n_types > 0 ? view->n_types - 1 : 0;
 	const char *chosen = pprof_file_text(file, profile->default_sample_type);
-	for (size_t i = 0; chosen[0] != '\0' && i < view->n_types; i++)
+	for (size_t i = view->n_types; chosen[0] != '\0' && i-- > 0;)
 		if (strcmp(owned->types[i].type, chosen) == 0)
-			view->type = i;
+			view->type = i; /* of several the first, as pprof */
 	view->comments = owned->comments;
 	view->n_comments = profile->n_comment;
 	view->time_ns = profile->time_nanos;
@@ -288,7 +312,9 @@ static int add_frames(struct owned *owned)
 	for (uint32_t i = 0; i < n; i++)
 		if (owned->name_of[i] != 0)
 			owned->frames[i].function = table_key(&owned->names, owned->name_of[i] - 1, &len);
-	owned->frames[owned->cut].function = "[truncated: the profile has more frames than can be shown]";
+	if (owned->cut != TABLE_NONE)
+		owned->frames[owned->cut].function =
+			"[truncated: the profile has more frames than can be shown]";
 	owned->view.frames = owned->frames;
 	owned->view.n_frames = n;
 	return 0;
@@ -297,13 +323,11 @@ static int add_frames(struct owned *owned)
 static int build(struct owned *owned, struct error *err)
 {
 	const Profile *profile = pprof_file_message(owned->file);
-	/* No location has this key. */
-	struct frame_key cut = {.line = -1, .inlined = 2};
 	error_set(err, "memory is out while %s is read", owned->name);
 	if (profile->n_sample_type == 0)
 		return error_set(err, "%s has no kind of samples: there is nothing to show", owned->name);
-	owned->cut = add_frame(owned, &cut);
-	if (owned->cut == TABLE_NONE || add_types(owned, profile) != 0 || add_places(owned, profile) != 0 ||
+	owned->cut = TABLE_NONE;
+	if (add_types(owned, profile) != 0 || add_places(owned, profile) != 0 ||
 		add_samples(owned, profile, err) != 0 || add_frames(owned) != 0)
 		return -1;
 	return 0;

@@ -16,7 +16,7 @@ struct view_frame {
 	const char *function; /* for people, never "": without a name "[MODULE]", or the address "0x..." */
 	const char *system_name, *file;
 	const char *module; /* the mapping's path; "" of a made-up frame such as "[truncated: REASON]" */
-	int64_t line, start_line; /* 0 unknown */
+	int64_t line, start_line; /* 0 unknown; at most INT32_MAX */
 	uint64_t address; /* of the location; 0 unknown */
 	bool inlined; /* into the frame that called it */
 	bool named; /* the file had a name for it */
