@@ -1,116 +1,146 @@
 #include "encoder/folded.h"
 
+#include "encoder/functions.h"
 #include "encoder/sink.h"
-#include "encoder/table.h"
+#include "encoder/utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct line {
-	const char *text;
-	int64_t value;
+/* Some long names in deep stacks make any amount of text of a small file. */
+static const uint64_t TEXT_MAX = UINT64_C(4) * 1024 * 1024 * 1024;
+
+/* The samples in order of their threads and stacks: equal ones are neighbours. */
+struct folded {
+	const struct view *view;
+	struct functions functions;
+	uint32_t *rank; /* of each function among the names */
+	size_t *order; /* numbers of samples */
 };
 
-struct text {
-	char *v;
-	size_t n, cap;
-};
-
-/* ';' separates frames, and a line ends at its first newline. */
-static int append(struct text *text, const char *name, bool first)
+static const char *thread_of(const struct view_sample *sample)
 {
-	size_t len = strlen(name);
-	if (text->cap - text->n < len + 2) {
-		size_t cap = 2 * text->cap + len + 256;
-		char *larger = realloc(text->v, cap);
-		if (larger == NULL)
-			return -1;
-		text->v = larger;
-		text->cap = cap;
+	const char *thread = view_text(sample, "thread");
+	return thread != NULL ? thread : "";
+}
+
+static int compare_names(const void *a, const void *b, void *context)
+{
+	const struct functions *functions = context;
+	return strcmp(functions->v[*(const uint32_t *)a].name, functions->v[*(const uint32_t *)b].name);
+}
+
+static int compare_stacks(const struct folded *folded, const struct view_sample *x, const struct view_sample *y)
+{
+	int order = strcmp(thread_of(x), thread_of(y));
+	if (order != 0)
+		return order;
+	for (size_t i = 0; i < x->n_frames && i < y->n_frames; i++) {
+		uint32_t a = folded->rank[folded->functions.of_frame[x->frames[i]]];
+		uint32_t b = folded->rank[folded->functions.of_frame[y->frames[i]]];
+		if (a != b)
+			return a < b ? -1 : 1;
 	}
-	if (!first)
-		text->v[text->n++] = ';';
-	for (size_t i = 0; i < len; i++)
-		text->v[text->n++] = name[i] == ';' ? ':' : name[i] == '\n' || name[i] == '\r' ? ' ' : name[i];
+	return (x->n_frames > y->n_frames) - (x->n_frames < y->n_frames);
+}
+
+static int compare(const void *a, const void *b, void *context)
+{
+	const struct folded *folded = context;
+	const struct view_sample *samples = folded->view->samples;
+	return compare_stacks(folded, &samples[*(const size_t *)a], &samples[*(const size_t *)b]);
+}
+
+static int sort(struct folded *folded)
+{
+	const struct view *view = folded->view;
+	if (functions_sum(view, view->type, &folded->functions) != 0)
+		return -1;
+	size_t n = folded->functions.n;
+	uint32_t *by_name = calloc(n + 1, sizeof *by_name);
+	folded->rank = calloc(n + 1, sizeof *folded->rank);
+	folded->order = calloc(view->n_samples + 1, sizeof *folded->order);
+	if (by_name == NULL || folded->rank == NULL || folded->order == NULL) {
+		free(by_name);
+		return -1;
+	}
+	for (size_t i = 0; i < n; i++)
+		by_name[i] = (uint32_t)i;
+	qsort_r(by_name, n, sizeof *by_name, compare_names, &folded->functions);
+	for (size_t i = 0; i < n; i++)
+		folded->rank[by_name[i]] = (uint32_t)i;
+	free(by_name);
+	for (size_t i = 0; i < view->n_samples; i++)
+		folded->order[i] = i;
+	qsort_r(folded->order, view->n_samples, sizeof *folded->order, compare, folded);
 	return 0;
 }
 
-static uint32_t fold(
-	const struct view *view, const struct view_sample *sample, struct text *text, struct table *lines)
+/* ';' separates frames, and a line ends at its first newline. Returns how many bytes. */
+static size_t write_name(struct sink *sink, const char *name)
 {
-	const char *thread = view_text(sample, "thread");
-	text->n = 0;
-	if (thread != NULL && append(text, thread, true) != 0)
-		return TABLE_NONE;
+	size_t i = 0;
+	while (name[i] != '\0') {
+		size_t len = utf8_printable(name + i);
+		const char *text = name[i] == ';' ? ":" : name[i] == '\n' || name[i] == '\r' ? " " : "?";
+		bool keep = len > 0 && name[i] != ';';
+		sink_bytes(sink, keep ? name + i : text, keep ? len : 1);
+		i += keep ? len : 1;
+	}
+	return i;
+}
+
+static size_t write_stack(const struct folded *folded, const struct view_sample *sample, struct sink *sink)
+{
+	size_t n = write_name(sink, thread_of(sample));
 	for (size_t i = 0; i < sample->n_frames; i++) {
-		const char *name = view->frames[sample->frames[i]].function;
-		if (append(text, name, text->n == 0 && i == 0) != 0)
-			return TABLE_NONE;
+		sink_text(sink, n > 0 ? ";" : "");
+		n += 1 + write_name(sink, folded->view->frames[sample->frames[i]].function);
 	}
-	if (text->n == 0 && append(text, "[no stack]", true) != 0)
-		return TABLE_NONE;
-	text->v[text->n] = '\0';
-	return table_intern(lines, text->v, text->n + 1);
+	return n > 0 ? n : write_name(sink, "[no stack]");
 }
 
-static int compare(const void *a, const void *b)
+static int write_all(const struct folded *folded, struct sink *sink, struct error *err)
 {
-	const struct line *x = a, *y = b;
-	return strcmp(x->text, y->text);
-}
-
-static int fold_all(const struct view *view, struct table *lines, int64_t *values)
-{
-	struct text text = {0};
-	int outcome = 0;
-	for (size_t i = 0; outcome == 0 && i < view->n_samples; i++) {
-		uint32_t number = fold(view, &view->samples[i], &text, lines);
-		if (number == TABLE_NONE)
-			outcome = -1;
-		else
-			view_add(&values[number], view->samples[i].values[view->type]);
-	}
-	free(text.v);
-	return outcome;
-}
-
-static int write_sorted(const struct table *lines, const int64_t *values, int fd, struct error *err)
-{
-	size_t len;
-	struct sink *sink = malloc(sizeof *sink);
-	struct line *sorted = calloc(lines->n + 1, sizeof *sorted);
-	if (sink == NULL || sorted == NULL) {
-		free(sink);
-		free(sorted);
-		return error_set(err, "memory is out");
-	}
-	for (uint32_t i = 0; i < lines->n; i++)
-		sorted[i] = (struct line){table_key(lines, i, &len), values[i]};
-	qsort(sorted, lines->n, sizeof *sorted, compare);
-	sink_open(sink, fd);
-	for (size_t i = 0; i < lines->n; i++) {
-		if (sorted[i].value == 0)
+	const struct view *view = folded->view;
+	uint64_t written = 0;
+	for (size_t i = 0, n; i < view->n_samples; i += n) {
+		const struct view_sample *sample = &view->samples[folded->order[i]];
+		int64_t value = 0;
+		for (n = 0; i + n < view->n_samples; n++) {
+			const struct view_sample *next = &view->samples[folded->order[i + n]];
+			if (compare_stacks(folded, sample, next) != 0)
+				break;
+			view_add(&value, next->values[view->type]);
+		}
+		if (value <= 0)
 			continue;
-		sink_text(sink, sorted[i].text);
-		sink_format(sink, " %" PRId64 "\n", sorted[i].value);
+		written += write_stack(folded, sample, sink);
+		sink_format(sink, " %" PRId64 "\n", value);
+		if (written > TEXT_MAX)
+			return error_set(err,
+				"%s is too large to be folded: that is more than %d GB of text; "
+				"choose another format",
+				view->name, (int)(TEXT_MAX >> 30));
 	}
-	int outcome = sink_close(sink, err);
-	free(sorted);
-	free(sink);
-	return outcome;
+	return sink_close(sink, err);
 }
 
 int folded_write(const struct view *view, int fd, struct error *err)
 {
-	struct table lines = {0};
-	int64_t *values = calloc(view->n_samples + 1, sizeof *values);
+	struct folded folded = {.view = view};
+	struct sink *sink = malloc(sizeof *sink);
 	int outcome = -1;
-	if (values == NULL || fold_all(view, &lines, values) != 0)
+	if (sink == NULL || sort(&folded) != 0) {
 		error_set(err, "memory is out");
-	else
-		outcome = write_sorted(&lines, values, fd, err);
-	table_free(&lines);
-	free(values);
+	} else {
+		sink_open(sink, fd);
+		outcome = write_all(&folded, sink, err);
+	}
+	functions_free(&folded.functions);
+	free(folded.rank);
+	free(folded.order);
+	free(sink);
 	return outcome;
 }

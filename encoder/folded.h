@@ -5,7 +5,8 @@
 
 #include "encoder/view.h"
 
-/* Stacks alike are one line, lines are sorted. -1 with the reason. */
+/* Stacks alike are one line; lines are in order of threads and stacks. The format knows no values below 1: such
+ * lines are left out. -1 with the reason. */
 int folded_write(const struct view *view, int fd, struct error *err);
 
 #endif
