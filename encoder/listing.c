@@ -127,10 +127,10 @@ static struct source source_read(const char *path, size_t *budget)
 	return source;
 }
 
-/* Line `number`, without its newline; false when there is none. Never one before the last asked for. */
+/* Line `number`, without its newline; false when there is none, or when a later one was asked for before. */
 static bool source_line(struct source *source, int64_t number, const char **line, size_t *len)
 {
-	while (source->text != NULL && source->at < source->n) {
+	while (source->text != NULL && source->at < source->n && source->line <= number) {
 		const char *newline = memchr(source->text + source->at, '\n', source->n - source->at);
 		size_t end = newline != NULL ? (size_t)(newline - source->text) : source->n;
 		if (source->line == number) {
