@@ -82,7 +82,7 @@ static size_t write_name(struct sink *sink, const char *name)
 {
 	size_t i = 0;
 	while (name[i] != '\0') {
-		size_t len = utf8_printable(name + i);
+		size_t len = utf8_harmless(name + i);
 		const char *text = name[i] == ';' ? ":" : name[i] == '\n' || name[i] == '\r' ? " " : "?";
 		bool keep = len > 0 && name[i] != ';';
 		sink_bytes(sink, keep ? name + i : text, keep ? len : 1);
