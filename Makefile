@@ -104,7 +104,7 @@ deb:
 	@mkdir -p $(BUILD)/deb/cprof-attach
 	@cp -a Makefile README.md LICENSE docs packaging $(ROOMS) tests $(BUILD)/deb/cprof-attach/
 	@cp -a packaging/debian $(BUILD)/deb/cprof-attach/debian
-	cd $(BUILD)/deb/cprof-attach && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -b -us -uc >../build.log 2>&1 || { tail -n 20 ../build.log >&2; exit 1; }
+	cd $(BUILD)/deb/cprof-attach && env -u MAKEFLAGS -u MAKELEVEL -u BUILD dpkg-buildpackage -b -us -uc >../build.log 2>&1 || { tail -n 20 ../build.log >&2; exit 1; }
 	lintian --fail-on error,warning --tag-display-limit 0 $(BUILD)/deb/cprof-attach_$(VERSION)_*.changes
 	@ls $(BUILD)/deb/cprof-attach_*.deb
 
