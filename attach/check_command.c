@@ -282,7 +282,8 @@ static void say_symbols(const struct check *check)
 	for (enum presence p = PRESENCE_DWARF + 1; p-- > PRESENCE_STRIPPED;)
 		add_count(text, sizeof text, counts[p], presence_name(p));
 	add_count(text, sizeof text, unreadable, "not readable");
-	say(check, "symbols", "%zu files: %s", modules->n, text);
+	say(check, "symbols", "%zu files%s: %s", modules->n,
+		modules->more ? ", and more that were not looked at" : "", text);
 	for (size_t i = 0; i < modules->n; i++)
 		if (check->options.verbose ||
 			(listed < MODULES_LISTED && (i == 0 || lacks_names(&modules->v[i])))) {

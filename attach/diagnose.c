@@ -180,7 +180,8 @@ static bool is_filtered(const struct situation *s)
 static void say_filtered(const struct situation *s, struct error *err)
 {
 	say_refused(s, err,
-		"a seccomp filter forbids ptrace here, as containers do; run the container with --security-opt "
+		"a seccomp filter forbids ptrace here, as containers do; run the container with "
+		"--cap-add=SYS_PTRACE, for which the usual filters make way, or --security-opt "
 		"seccomp=unconfined, or run cprof-attach on the host");
 }
 

@@ -15,7 +15,8 @@ static bool is_unwindable(const struct image *image)
 	struct section section;
 	return image_section(image, ".eh_frame", &section) || image_section(image, ".debug_frame", &section) ||
 	       image_section(image, ".zdebug_frame", &section) ||
-	       image_segment(image, PT_GNU_EH_FRAME, &section) || image_section(image, ".gopclntab", &section);
+	       image_segment(image, PT_GNU_EH_FRAME, &section) ||
+	       image_section(image, ".gopclntab", &section) || image_section(image, ".go.buildinfo", &section);
 }
 
 static void look_at(const struct target *target, const struct map *map, const struct debug_places *places,
@@ -83,8 +84,12 @@ int modules_look(const struct target *target, const struct maps *maps, const str
 			continue;
 		if (is_generated(map))
 			found.generated_bytes += map->end - map->start;
-		else if (map->inode != 0 && found.n < cap && !is_known(&found, map))
+		else if (map->inode == 0 || is_known(&found, map))
+			continue;
+		else if (found.n < cap)
 			look_at(target, map, places, &found.v[found.n++]);
+		else
+			found.more = true;
 	}
 	program_first(&found, target->exe);
 	*out = found;

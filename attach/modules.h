@@ -7,7 +7,8 @@
 #include "symbols/presence.h"
 #include "unwind/maps.h"
 
-enum { MODULES_MAX = 4096 };
+/* What is beyond is not looked at: each file may be made to cost some milliseconds. */
+enum { MODULES_MAX = 1024 };
 
 struct module {
 	const char *path; /* borrowed from the maps */
@@ -22,6 +23,7 @@ struct module {
 struct modules {
 	struct module *v; /* the program itself first, if it is mapped */
 	size_t n;
+	bool more; /* than MODULES_MAX */
 	uint64_t generated_bytes; /* of code in no file: compiled at run time */
 };
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -139,13 +140,22 @@ static void look(const struct process *process, struct nature *nature)
 	image_free(image);
 }
 
-/* NULL when memory is out. */
+/* Programs can be made to take long to look at, and a user may run many. */
+enum { LOOK_SECONDS = 5 };
+
+static bool may_look_on(void)
+{
+	struct timespec used;
+	return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0 && used.tv_sec < LOOK_SECONDS;
+}
+
+/* NULL when it is not known: memory or time is out. */
 static const struct nature *nature_of(struct natures *natures, const struct process *process)
 {
 	for (size_t i = 0; process->inode != 0 && i < natures->n; i++)
 		if (natures->v[i].inode == process->inode && natures->v[i].device == process->device)
 			return &natures->v[i];
-	struct nature *v = reallocarray(natures->v, natures->n + 1, sizeof *v);
+	struct nature *v = may_look_on() ? reallocarray(natures->v, natures->n + 1, sizeof *v) : NULL;
 	if (v == NULL)
 		return NULL;
 	natures->v = v;
