@@ -59,9 +59,16 @@ static int sum_up(const struct view *view, size_t type, const struct functions *
 	return 0;
 }
 
+/* Whatever the sign. */
+static uint64_t size_of(int64_t value)
+{
+	return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+}
+
 static int compare_values(const struct edge *x, const struct edge *y)
 {
-	return (x->value < y->value) - (x->value > y->value);
+	uint64_t a = size_of(x->value), b = size_of(y->value);
+	return (a < b) - (a > b);
 }
 
 static int compare_by_callee(const void *a, const void *b)
@@ -91,10 +98,13 @@ static int sort(const struct sums *sums, struct edges *out)
 		return -1;
 	for (uint32_t i = 0; i < sums->pairs.n; i++) {
 		struct pair pair;
+		if (sums->values[i] == 0)
+			continue;
 		memcpy(&pair, table_key(&sums->pairs, i, &len), sizeof pair);
-		out->v[i] = out->by_caller[i] = (struct edge){pair.caller, pair.callee, sums->values[i]};
+		out->v[out->n] = out->by_caller[out->n] =
+			(struct edge){pair.caller, pair.callee, sums->values[i]};
+		out->n++;
 	}
-	out->n = sums->pairs.n;
 	qsort(out->v, out->n, sizeof *out->v, compare_by_callee);
 	qsort(out->by_caller, out->n, sizeof *out->by_caller, compare_by_caller);
 	return 0;

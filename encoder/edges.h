@@ -10,7 +10,7 @@ struct edge {
 };
 
 struct edges {
-	struct edge *v; /* by callee, then largest first */
+	struct edge *v; /* by callee, then largest first; none of 0 */
 	size_t n;
 	struct edge *by_caller; /* the same, by caller, then largest first */
 };

@@ -16,6 +16,7 @@ struct folded {
 	const struct view *view;
 	struct functions functions;
 	uint32_t *rank; /* of each function among the names */
+	size_t *length; /* of each function's name */
 	size_t *order; /* numbers of samples */
 };
 
@@ -60,13 +61,16 @@ static int sort(struct folded *folded)
 	size_t n = folded->functions.n;
 	uint32_t *by_name = calloc(n + 1, sizeof *by_name);
 	folded->rank = calloc(n + 1, sizeof *folded->rank);
+	folded->length = calloc(n + 1, sizeof *folded->length);
 	folded->order = calloc(view->n_samples + 1, sizeof *folded->order);
-	if (by_name == NULL || folded->rank == NULL || folded->order == NULL) {
+	if (by_name == NULL || folded->rank == NULL || folded->length == NULL || folded->order == NULL) {
 		free(by_name);
 		return -1;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		by_name[i] = (uint32_t)i;
+		folded->length[i] = strlen(folded->functions.v[i].name);
+	}
 	qsort_r(by_name, n, sizeof *by_name, compare_names, &folded->functions);
 	for (size_t i = 0; i < n; i++)
 		folded->rank[by_name[i]] = (uint32_t)i;
@@ -77,28 +81,35 @@ static int sort(struct folded *folded)
 	return 0;
 }
 
-/* ';' separates frames, and a line ends at its first newline. Returns how many bytes. */
-static size_t write_name(struct sink *sink, const char *name)
+/* ';' separates frames, and a line ends at its first newline. */
+static void write_name(struct sink *sink, const char *name)
 {
-	size_t i = 0;
-	while (name[i] != '\0') {
-		size_t len = utf8_harmless(name + i);
+	for (size_t i = 0; name[i] != '\0';) {
+		size_t len = utf8_printable(name + i);
 		const char *text = name[i] == ';' ? ":" : name[i] == '\n' || name[i] == '\r' ? " " : "?";
 		bool keep = len > 0 && name[i] != ';';
 		sink_bytes(sink, keep ? name + i : text, keep ? len : 1);
 		i += keep ? len : 1;
 	}
-	return i;
 }
 
-static size_t write_stack(const struct folded *folded, const struct view_sample *sample, struct sink *sink)
+/* How many bytes it will be. */
+static uint64_t stack_length(const struct folded *folded, const struct view_sample *sample)
 {
-	size_t n = write_name(sink, thread_of(sample));
+	uint64_t n = strlen(thread_of(sample)) + sample->n_frames;
+	for (size_t i = 0; i < sample->n_frames; i++)
+		n += folded->length[folded->functions.of_frame[sample->frames[i]]];
+	return n;
+}
+
+static void write_stack(const struct folded *folded, const struct view_sample *sample, struct sink *sink)
+{
+	const char *thread = thread_of(sample);
+	write_name(sink, thread[0] != '\0' || sample->n_frames > 0 ? thread : "[no stack]");
 	for (size_t i = 0; i < sample->n_frames; i++) {
-		sink_text(sink, n > 0 ? ";" : "");
-		n += 1 + write_name(sink, folded->view->frames[sample->frames[i]].function);
+		sink_text(sink, i > 0 || thread[0] != '\0' ? ";" : "");
+		write_name(sink, folded->view->frames[sample->frames[i]].function);
 	}
-	return n > 0 ? n : write_name(sink, "[no stack]");
 }
 
 static int write_all(const struct folded *folded, struct sink *sink, struct error *err)
@@ -116,13 +127,14 @@ static int write_all(const struct folded *folded, struct sink *sink, struct erro
 		}
 		if (value <= 0)
 			continue;
-		written += write_stack(folded, sample, sink);
-		sink_format(sink, " %" PRId64 "\n", value);
+		written += stack_length(folded, sample);
 		if (written > TEXT_MAX)
 			return error_set(err,
-				"%s is too large to be folded: that is more than %d GB of text; "
-				"choose another format",
+				"%s is too large to be folded: that is more than %d GB of text; choose another "
+				"format",
 				view->name, (int)(TEXT_MAX >> 30));
+		write_stack(folded, sample, sink);
+		sink_format(sink, " %" PRId64 "\n", value);
 	}
 	return sink_close(sink, err);
 }
@@ -140,6 +152,7 @@ int folded_write(const struct view *view, int fd, struct error *err)
 	}
 	functions_free(&folded.functions);
 	free(folded.rank);
+	free(folded.length);
 	free(folded.order);
 	free(sink);
 	return outcome;

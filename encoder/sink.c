@@ -52,7 +52,7 @@ void sink_text(struct sink *sink, const char *text)
 void sink_printable(struct sink *sink, const char *text)
 {
 	for (size_t i = 0, len; text[i] != '\0'; i += len > 0 ? len : 1) {
-		len = utf8_harmless(text + i);
+		len = utf8_visible(text + i);
 		sink_bytes(sink, len > 0 ? text + i : "?", len > 0 ? len : 1);
 	}
 }

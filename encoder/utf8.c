@@ -22,7 +22,7 @@ size_t utf8_sequence(const char *text)
 	return 0;
 }
 
-size_t utf8_harmless(const char *text)
+size_t utf8_visible(const char *text)
 {
 	const uint8_t *s = (const uint8_t *)text;
 	if ((s[0] < ' ' && s[0] != '\t') || s[0] == 0x7f || (s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f))

@@ -8,7 +8,7 @@
 /* How many bytes the character at `text` has; 0 when it is none, or the end. */
 size_t utf8_sequence(const char *text);
 /* The same, and 0 for what a terminal may obey: control characters, but the tab (ECMA-48: C0, DEL, C1). */
-size_t utf8_harmless(const char *text);
+size_t utf8_visible(const char *text);
 /* Each byte that is not part of a valid sequence becomes '?' (RFC 3629, section 4). */
 void utf8_clean(char *text);
 

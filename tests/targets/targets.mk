@@ -12,7 +12,7 @@ TARGETS_WARN := -Wall -Wextra -Wno-unused-parameter
 TARGETS_PLAIN := jit jit_frames short_writes split_30_70 threads64 churn recurse altstack blocked forker execer exec_loop leader_exit \
 	periodic_10ms sigcount undumpable holder maxrss demo sleepers thread_storm fork_storm reloader
 TARGETS_CHAIN := c_o0 c_omit_fp pie no_pie static stripped stripped.full
-TARGETS_GOS := go_busy go_stripped go_pie go_pie_stripped go_gc go_gc_stripped go_cgo go_cgo_pie go_cgo_sleep
+TARGETS_GOS := go_busy go_stripped go_pie go_pie_stripped go_gc go_gc_stripped go_cgo go_cgo_pie go_cgo_sleep go_profiles
 TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline plug_a.so plug_b.so blocked_rbp eintr_canary $(TARGETS_GOS) i386_pause)
 
 .PHONY: targets
@@ -65,6 +65,7 @@ $(TARGETS_DIR)/go_busy $(TARGETS_DIR)/go_stripped $(TARGETS_DIR)/go_pie $(TARGET
 $(TARGETS_DIR)/go_gc $(TARGETS_DIR)/go_gc_stripped: tests/targets/go_gc.go
 $(TARGETS_DIR)/go_cgo $(TARGETS_DIR)/go_cgo_pie: tests/targets/go_cgo.go
 $(TARGETS_DIR)/go_cgo_sleep: tests/targets/go_cgo_sleep.go
+$(TARGETS_DIR)/go_profiles: tests/targets/go_profiles.go
 $(addprefix $(TARGETS_DIR)/,$(TARGETS_GOS)):
 	$(TARGETS_GO) build $(TARGET_FLAGS) -o $@ $(filter %.go,$^)
 
