@@ -224,7 +224,7 @@ static int parse(int argc, char **argv, struct run *run, struct error *err)
 
 /* ---- reading ---- */
 
-/* Their names, as many as fit; the file may call them anything. */
+/* Their names, as many as fit. */
 static void list_types(const struct view *view, char list[TYPES_WIDTH])
 {
 	size_t n = 0;
@@ -235,7 +235,7 @@ static void list_types(const struct view *view, char list[TYPES_WIDTH])
 		for (const char *p = i > 0 ? ", " : ""; *p != '\0'; p++)
 			list[n++] = *p;
 		for (size_t k = 0; type[k] != '\0'; k++)
-			list[n++] = type[k] >= ' ' && type[k] <= '~' ? type[k] : '?';
+			list[n++] = type[k];
 	}
 	list[n] = '\0';
 }

@@ -85,7 +85,7 @@ static int sort(struct folded *folded)
 static void write_name(struct sink *sink, const char *name)
 {
 	for (size_t i = 0; name[i] != '\0';) {
-		size_t len = utf8_printable(name + i);
+		size_t len = utf8_visible(name + i);
 		const char *text = name[i] == ';' ? ":" : name[i] == '\n' || name[i] == '\r' ? " " : "?";
 		bool keep = len > 0 && name[i] != ';';
 		sink_bytes(sink, keep ? name + i : text, keep ? len : 1);
