@@ -151,6 +151,7 @@ bench:
 # ---- fuzzing: each parser of hostile bytes ----
 
 FUZZ_SECONDS ?= 30
+# The limit of memory is for what is in use: freed memory that AddressSanitizer keeps is not.
 FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
 .PHONY: fuzz fuzzers
 fuzz:
@@ -158,7 +159,7 @@ fuzz:
 	$(SUBMAKE) BUILD=$(BUILD)/fuzzing CC=clang HARDEN= HARDEN_LINK= SANITIZE='-fsanitize=fuzzer-no-link $(FUZZ_FLAGS)' fuzzers
 	@set -e; for f in $(notdir $(FUZZERS)); do \
 		mkdir -p $(BUILD)/fuzzing/corpus/$$f; \
-		$(BUILD)/fuzzing/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -timeout=10 \
+		ASAN_OPTIONS=quarantine_size_mb=64 $(BUILD)/fuzzing/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=512 -timeout=10 \
 			-artifact_prefix=$(BUILD)/fuzzing/$$f- $(BUILD)/fuzzing/corpus/$$f tests/fuzz/corpus/$$f; \
 	done
 
