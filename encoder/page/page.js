@@ -42,7 +42,7 @@ const SCALES = {
 
 function valueText(value) {
   const unit = data.types[state.type][1];
-  const scales = SCALES[unit];
+  const scales = Object.hasOwn(SCALES, unit) && SCALES[unit];
   if (!scales) return value.toLocaleString("en") + (unit && unit !== "count" ? " " + unit : "");
   const [size, name] = scales.find(([s]) => Math.abs(value) >= s) || scales[scales.length - 1];
   const scaled = value / size;
@@ -139,7 +139,7 @@ function hash(text) {
 }
 
 const STATE_COLOURS = { running: [18, 85, 60], runnable: [44, 90, 56], sleeping: [212, 45, 68], disk: [285, 40, 64], stopped: [0, 0, 65] };
-const stateColour = (name) => STATE_COLOURS[name] || [hash(name) % 360, 40, 66];
+const stateColour = (name) => (Object.hasOwn(STATE_COLOURS, name) && STATE_COLOURS[name]) || [hash(name) % 360, 40, 66];
 const isDark = () => document.documentElement.classList.contains("dark");
 const hsl = ([h, s, l], shift = 0) => `hsl(${h} ${s}% ${Math.max(0, Math.min(96, l + shift - (isDark() ? 6 : 0)))}%)`;
 
@@ -171,6 +171,26 @@ function colourOf(node) {
   if (state.colour === "function") return hsl([hash(nameOf(frame)) % 360, 55, 68]);
   const module = moduleOf(frame);
   return hsl([modules.has(module) ? modules.get(module) : hash(module) % 360, module ? 62 : 8, 67], shift);
+}
+
+const LEGEND = 6;
+
+// What the colours mean; the largest first.
+function legend() {
+  let entries = [];
+  if (state.colour === "module") {
+    entries = [...modules].slice(0, LEGEND).map(([name]) => [name ? baseName(name) : "made up", name ? hsl([modules.get(name), 62, 67]) : "#cfcbc4"]);
+  } else if (state.colour === "state") {
+    entries = byState.filter(([, sums]) => sums[ROOT] > 0).sort((a, b) => b[1][ROOT] - a[1][ROOT]).map(([st]) => [data.texts[st], hsl(stateColour(data.texts[st]))]);
+  } else if (state.colour === "change") {
+    entries = [["more than before", hsl([8, 85, 62])], ["less", hsl([212, 85, 62])]];
+  }
+  $("legend").replaceChildren(...entries.map(([name, colour]) => {
+    const made = element("span"), swatch = element("span", undefined, "swatch");
+    swatch.style.background = colour;
+    made.append(swatch, name);
+    return made;
+  }));
 }
 
 // ---- drawing ----
@@ -357,6 +377,7 @@ function zoomTo(node) {
 }
 
 function drawPath() {
+  legend();
   const path = $("path");
   path.replaceChildren();
   if (state.zoom === ROOT) {
@@ -667,9 +688,9 @@ const actions = {
   r: () => zoomTo(ROOT),
   i: () => { state.flame = !state.flame; setOrder(); zoomTo(state.zoom); },
   s: () => { state.bySize = !state.bySize; setOrder(); orderChildren(); draw(); },
-  c: () => { const at = colours.findIndex(([key]) => key === state.colour); state.colour = colours[(at + 1) % colours.length][0]; $("colour").value = state.colour; draw(); },
+  c: () => { const at = colours.findIndex(([key]) => key === state.colour); state.colour = colours[(at + 1) % colours.length][0]; $("colour").value = state.colour; legend(); draw(); },
   t: () => { $("side").classList.toggle("off"); $("table").classList.toggle("on", !$("side").classList.contains("off")); draw(); },
-  d: () => { document.documentElement.classList.toggle("dark"); makeMenus(); draw(); },
+  d: () => { document.documentElement.classList.toggle("dark"); makeMenus(); legend(); draw(); },
   "?": showHelp,
 };
 
@@ -694,7 +715,7 @@ function wire() {
   $("search").addEventListener("input", (event) => search(event.target.value));
   $("search").addEventListener("keydown", (event) => { if (event.key === "Enter") scroll.focus(); });
   $("type").onchange = (event) => { state.type = Number(event.target.value); makeMenus(); refresh(); };
-  $("colour").onchange = (event) => { state.colour = event.target.value; draw(); };
+  $("colour").onchange = (event) => { state.colour = event.target.value; legend(); draw(); };
   for (const [id, key] of [["order", "i"], ["sort", "s"], ["reset", "r"], ["table", "t"], ["dark", "d"], ["help", "?"]]) $(id).onclick = actions[key];
   $("about").onclick = showAbout;
   document.querySelectorAll("th").forEach((th) => { th.onclick = () => { state.sortKey = th.dataset.key; fillTable(); }; });
