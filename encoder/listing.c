@@ -150,13 +150,13 @@ static void write_source(const char *line, size_t len, struct sink *sink)
 {
 	char text[WIDTH_MAX + 1];
 	size_t n = len < WIDTH_MAX ? len : WIDTH_MAX;
-	for (size_t i = 0; i < n; i++)
-		text[i] = line[i];
 	/* Not through the middle of a character. */
 	while (n > 0 && n < len && ((unsigned char)line[n] & 0xc0) == 0x80)
 		n--;
-	if (n > 0 && n == len && text[n - 1] == '\r')
+	if (n > 0 && n == len && line[n - 1] == '\r')
 		n--;
+	for (size_t i = 0; i < n; i++)
+		text[i] = line[i];
 	text[n] = '\0';
 	sink_printable(sink, text);
 }
