@@ -1,5 +1,6 @@
 """The flame graph page in a real browser: what it draws, how it is moved about in, and that it keeps to itself."""
 
+import gzip
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import subprocess
 
 import pytest
 from conftest import TARGETS, TOOL, Target, Tool
+from made_profile import number, part
 from sampled_profile import Frame, Sample, write
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -252,14 +254,27 @@ def test_a_deep_stack(open_page, tmp_path):
     assert "f4999" in page.drawn()
 
 
-def test_a_hundred_thousand_stacks(open_page, tmp_path, figure):
+def write_many(path, stacks):
+    """As sampled_profile.write would, in a tenth of the time: ids by arithmetic, packed."""
+    levels, width = 40, 44
+    varints = [b"".join(bytes([n & 127 | 128]) if n > 127 else bytes([n]) for n in ([i, i >> 7] if i > 127 else [i])) for i in range(levels * width + 2)]
+    texts = ["", "cpu", "nanoseconds", "main", *(f"f{level}_{k}" for level in range(levels) for k in range(width)), "thread", *(f"t{i}" for i in range(50))]
+    thread = len(texts) - 51
+    message = [part(1, number(1, 1) + number(2, 2)), *(part(6, text.encode()) for text in texts)]
+    for i in range(1, levels * width + 2):
+        message += [part(4, number(1, i) + part(4, number(1, i))), part(5, number(1, i) + number(2, i + 2))]
     chance = random.Random(1)
-    samples = []
-    for i in range(100000):
-        depth = chance.randint(10, 40)
-        stack = ("main", *(f"f{level}_{chance.randint(0, 3 + level)}" for level in range(depth)))
-        samples.append(Sample(stack, (1, chance.randint(1, 1000000)), (("thread", f"t{i % 50}"), ("tid", i % 50))))
-    profile = write(tmp_path / "large.pb.gz", TYPES, samples)
+    for i in range(stacks):
+        ids = [level * width + chance.randrange(3 + level) + 2 for level in range(chance.randint(10, levels))]
+        message.append(part(2, part(1, b"".join(varints[at] for at in reversed(ids)) + varints[1]) + part(2, varints[1 + i % 1000]) +
+                            part(3, number(1, thread) + number(2, thread + 1 + i % 50))))
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"".join(message))
+    return path
+
+
+def test_a_hundred_thousand_stacks(open_page, tmp_path, figure):
+    profile = write_many(tmp_path / "large.pb.gz", 100000)
     page = open_page(profile)
     assert page.returns("N") > 1000000 and page.drawn()["main"] == pytest.approx(1, abs=0.001)
     load = page.returns("performance.now()")
