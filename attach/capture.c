@@ -12,13 +12,14 @@ enum {
 	HOME_MIN_BYTES = 16 << 10, /* smaller than any thread's stack: not worth searching */
 };
 
-int copies_new(struct copies *copies)
+int copies_new(struct copies *copies, size_t size)
 {
-	void *bytes = mmap(NULL, COPIES_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *bytes =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (bytes == MAP_FAILED)
 		return -1;
-	memset(bytes, 0, COPIES_TOUCHED);
-	*copies = (struct copies){bytes, 0, COPIES_BYTES};
+	memset(bytes, 0, size < COPIES_TOUCHED ? size : COPIES_TOUCHED);
+	*copies = (struct copies){bytes, 0, size};
 	return 0;
 }
 
@@ -29,19 +30,25 @@ void copies_free(struct copies *copies)
 	*copies = (struct copies){0};
 }
 
+static size_t most_bytes(const struct capture_hint *hint)
+{
+	return hint->max_bytes > 0 ? hint->max_bytes : CAPTURE_MAX_BYTES;
+}
+
 /* How much to copy upwards of `start`. The end of the mapping is the end of the stack, unless the stack lies in
  * a heap (goroutines): there only what was needed lately is worth copying. */
-static size_t bytes_from(const struct space *space, uint64_t start, size_t want)
+static size_t bytes_from(const struct space *space, uint64_t start, const struct capture_hint *hint)
 {
 	const struct map *map = space_map(space, start);
-	size_t usual = want > CAPTURE_MIN_BYTES ? want : CAPTURE_MIN_BYTES;
+	size_t most = most_bytes(hint);
+	size_t usual = hint->want_bytes > CAPTURE_MIN_BYTES ? hint->want_bytes : CAPTURE_MIN_BYTES;
 	if (map == NULL)
 		return usual; /* a new thread's: the kernel stops at its end */
 	uint64_t used = map->end - start;
 	if (used <= CAPTURE_ALL_BYTES)
 		return (size_t)used;
 	if (strcmp(map->path, "[stack]") == 0)
-		return used < CAPTURE_MAX_BYTES ? (size_t)used : CAPTURE_MAX_BYTES;
+		return used < most ? (size_t)used : most;
 	return used < usual ? (size_t)used : usual;
 }
 
@@ -102,7 +109,7 @@ static void copy_home(
 	if (lowest == UINT64_MAX)
 		return;
 	uint64_t from = with_red_zone(lowest, home->start);
-	copy_region(out->tid, from, bytes_from(space, from, hint->want_bytes), copies, &out->region[1]);
+	copy_region(out->tid, from, bytes_from(space, from, hint), copies, &out->region[1]);
 }
 
 /* ---- Go ---- */
@@ -242,8 +249,8 @@ static bool capture_go(const struct space *space, const struct capture_hint *hin
 		!find_go_stacks(out->tid, current, &stacks, &out->goroutine))
 		return false;
 	bool on_curg = stacks.has_curg && holds(stacks.curg, sp);
-	size_t len = on_curg ? bytes_to(start, stacks.curg[G_HI], hint->want_bytes)
-			     : bytes_from(space, start, hint->want_bytes);
+	size_t len =
+		on_curg ? bytes_to(start, stacks.curg[G_HI], hint->want_bytes) : bytes_from(space, start, hint);
 	copy_region(out->tid, start, len, copies, &out->region[0]);
 	if (out->region[0].len >= sizeof(uint64_t))
 		copy_go_stacks(hint, &stacks, copies, out);
@@ -265,7 +272,7 @@ void capture_stack(
 	out->goroutine = (struct goroutine){0};
 	if (capture_go(space, hint, start, copies, out))
 		return;
-	copy_region(out->tid, start, bytes_from(space, start, hint->want_bytes), copies, &out->region[0]);
+	copy_region(out->tid, start, bytes_from(space, start, hint), copies, &out->region[0]);
 	if (out->region[0].len < sizeof(uint64_t))
 		return;
 	struct go_stacks stacks = {.has_curg = false};
@@ -276,8 +283,9 @@ void capture_stack(
 		copy_home(space, hint, copies, out);
 }
 
-size_t capture_want_more(size_t want_bytes)
+void capture_want_more(struct capture_hint *hint)
 {
-	size_t more = want_bytes < CAPTURE_ALL_BYTES ? 4 * CAPTURE_ALL_BYTES : want_bytes * 4;
-	return more < CAPTURE_MAX_BYTES ? more : CAPTURE_MAX_BYTES;
+	size_t more =
+		hint->want_bytes < CAPTURE_ALL_BYTES ? 4 * (size_t)CAPTURE_ALL_BYTES : hint->want_bytes * 4;
+	hint->want_bytes = more < most_bytes(hint) ? more : most_bytes(hint);
 }

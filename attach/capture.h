@@ -14,12 +14,12 @@ struct copies {
 enum {
 	CAPTURE_MIN_BYTES = 16 << 10, /* most stacks: 1-2 us */
 	CAPTURE_ALL_BYTES = 64 << 10, /* a stack no larger than this is copied whole */
-	CAPTURE_MAX_BYTES = 1 << 20,
+	CAPTURE_MAX_BYTES = 1 << 20, /* unless a hint says more */
 	COPIES_BYTES = 16 << 20,
 };
 
-/* Returns -1 when memory is out. */
-int copies_new(struct copies *copies);
+/* Memory is taken as it is used, beyond the first of it. Returns -1 when memory is out. */
+int copies_new(struct copies *copies, size_t bytes);
 void copies_free(struct copies *copies);
 static inline bool copies_are_full(const struct copies *copies)
 {
@@ -28,6 +28,7 @@ static inline bool copies_are_full(const struct copies *copies)
 
 struct capture_hint {
 	size_t want_bytes; /* what this thread's stacks needed lately; 0 at first */
+	size_t max_bytes; /* the most that is copied of one; 0: CAPTURE_MAX_BYTES */
 	/* An address in the thread's ordinary stack, 0 unknown: the leader's start of stack; of another thread
 	 * fs_base, which glibc and musl keep at the top of its stack. */
 	uint64_t home;
@@ -43,6 +44,6 @@ void capture_stack(const struct space *space, const struct capture_hint *hint, s
 	struct snapshot *out);
 
 /* After a walk that ended at the end of the copy: how much to copy of that thread the next time. */
-size_t capture_want_more(size_t want_bytes);
+void capture_want_more(struct capture_hint *hint);
 
 #endif

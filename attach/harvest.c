@@ -60,7 +60,7 @@ static void label_state(
 static void take_sample(struct sampler *s, struct entry *entry, struct user_regs_struct *regs)
 {
 	struct schedstat stopped;
-	if (s->n_taken == sizeof s->taken / sizeof *s->taken || copies_are_full(&s->copies) ||
+	if (s->n_taken == s->taken_cap || copies_are_full(&s->copies) ||
 		thread_schedstat(s->target, &entry->thread, &stopped) != 0) {
 		s->result->no_room++;
 		return;
@@ -76,8 +76,7 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 	if (wants_state(s))
 		label_state(s, entry, regs, taken);
 	taken->cut_short = eintr_may_be_cut_short(regs);
-	if (taken->cut_short)
-		taken->regs = *regs;
+	taken->regs = *regs;
 	/* After an exec by another thread than the leader, the leader's TID has that thread's account. */
 	if (stopped.run_ns < entry->charged_run_ns)
 		entry->charged_run_ns = stopped.run_ns;
@@ -136,6 +135,24 @@ static bool only_tracing_stops(const struct wait_event *event)
 	}
 }
 
+static void go_on(struct entry *entry, const struct wait_event *event)
+{
+	if (event->kind == TARGET_GROUP)
+		thread_listen(&entry->thread);
+	else
+		thread_continue(&entry->thread, event->signal);
+}
+
+/* The thread stays stopped. */
+static void hold(struct sampler *s, struct entry *entry, const struct wait_event *event, uint64_t stopped_at_ns)
+{
+	entry->held = true;
+	entry->held_by = *event;
+	entry->held_at_ns = stopped_at_ns;
+	s->due -= entry->due;
+	entry->due = false;
+}
+
 /* A thread has stopped. */
 static void on_stop(struct sampler *s, struct entry *entry, const struct wait_event *event)
 {
@@ -143,22 +160,51 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 	bool ours = entry->thread.interrupted;
 	uint64_t stopped_at_ns = now_ns(CLOCK_MONOTONIC);
 	if (thread_get_regs(&entry->thread, &regs) == 0) {
-		if (ours && !entry->taken)
+		if ((ours || s->holding) && !entry->taken)
 			take_sample(s, entry, &regs);
 		if (only_tracing_stops(event) && eintr_repair(&regs) &&
 			thread_set_regs(&entry->thread, &regs) == 0)
 			s->result->eintr_repaired++;
 	}
-	if (event->kind == TARGET_GROUP)
-		thread_listen(&entry->thread);
-	else
-		thread_continue(&entry->thread, event->signal);
+	if (s->holding) {
+		hold(s, entry, event, stopped_at_ns);
+		return;
+	}
+	go_on(entry, event);
 	if (!ours)
 		return;
 	count_pause(s, entry, stopped_at_ns);
 	/* After a signal the stop that we asked for is still to come; its sample is there already. */
 	if (event->kind != TARGET_SIGNAL)
 		harvest_stop_is_over(s, entry);
+}
+
+/* From the interrupt on, but for a thread that had no CPU then: from its stop on. */
+static void count_hold(struct sampler *s, const struct entry *entry)
+{
+	bool asked = entry->thread.interrupted && !entry->waited;
+	uint64_t since = asked ? entry->interrupted_at_ns : entry->held_at_ns;
+	s->result->stops++;
+	histogram_add(&s->result->pauses, now_ns(CLOCK_MONOTONIC) - since);
+}
+
+void harvest_release(struct sampler *s)
+{
+	s->holding = false;
+	/* First all go on; then it is written down. */
+	for (size_t i = 0; i < s->threads.hot.n; i++)
+		if (s->threads.hot.v[i]->held)
+			go_on(s->threads.hot.v[i], &s->threads.hot.v[i]->held_by);
+	for (size_t i = 0; i < s->threads.hot.n; i++) {
+		struct entry *entry = s->threads.hot.v[i];
+		if (!entry->held)
+			continue;
+		entry->held = false;
+		count_hold(s, entry);
+		if (entry->held_by.kind != TARGET_SIGNAL)
+			harvest_stop_is_over(s, entry);
+	}
+	priority_lower(&s->priority);
 }
 
 void harvest_revive(struct sampler *s, struct entry *entry)
@@ -170,7 +216,7 @@ void harvest_revive(struct sampler *s, struct entry *entry)
 	fresh.seized = entry->thread.seized;
 	thread_close(&entry->thread);
 	entry->thread = fresh;
-	entry->gone = entry->asleep = entry->taken = false;
+	entry->gone = entry->asleep = entry->taken = entry->held = false;
 	entry->hint = (struct capture_hint){0};
 	threads_heat(&s->threads, entry);
 }
@@ -201,7 +247,7 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 			s->result->status = event->status;
 		}
 		harvest_stop_is_over(s, entry);
-		entry->thread.seized = false;
+		entry->thread.seized = entry->held = false;
 		entry->gone = s->relist = true;
 		break;
 	case TARGET_EXEC:
@@ -267,6 +313,12 @@ static bool ask_to_stop(struct sampler *s, struct entry *entry)
 	return false;
 }
 
+void harvest_ask(struct sampler *s, struct entry *entry)
+{
+	entry->due = ask_to_stop(s, entry);
+	s->due += entry->due;
+}
+
 /* A single running thread is best stopped from its own CPU: no other has to be interrupted, and none to wake
  * up. But where another CPU is idle, the kernel moves the thread there when it goes on, again and again. Then
  * its own is left to it. Several threads are stopped sooner from another CPU than theirs. */
@@ -314,10 +366,8 @@ void harvest_batch(struct sampler *s)
 {
 	choose_cpu(s);
 	priority_raise(&s->priority);
-	for (size_t i = 0; i < s->n_batch; i++) {
-		s->batch[i]->due = ask_to_stop(s, s->batch[i]);
-		s->due += s->batch[i]->due;
-	}
+	for (size_t i = 0; i < s->n_batch; i++)
+		harvest_ask(s, s->batch[i]);
 	uint64_t asked = now_ns(CLOCK_MONOTONIC), deadline = asked + HARVEST_NS;
 	for (;;) {
 		harvest_events(s);
@@ -341,5 +391,4 @@ void harvest_settle(struct sampler *s)
 		harvest_wait(s, deadline);
 		harvest_events(s);
 	}
-	ledger_charge_taken(s);
 }

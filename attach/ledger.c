@@ -81,7 +81,7 @@ void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *
 		unwinder_walk(s->unwinder, snapshot, stack);
 	}
 	if (stack->why == STOP_COPY_END)
-		entry->hint.want_bytes = capture_want_more(entry->hint.want_bytes);
+		capture_want_more(&entry->hint);
 }
 
 /* ---- threads that were stopped ---- */

@@ -1,5 +1,6 @@
 /* Arguments -> command -> exit code. */
 #include "attach/check_command.h"
+#include "attach/dump_command.h"
 #include "attach/options.h"
 #include "attach/ps_command.h"
 #include "attach/record_command.h"
@@ -15,6 +16,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
+	{"dump", dump_command},
 	{"report", report_command},
 	{"check", check_command},
 	{"ps", ps_command},

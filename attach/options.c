@@ -13,6 +13,7 @@ static const char help[] =
 	"       cprof-attach ps [-n NAME]                    lists processes, and what can be profiled\n"
 	"       cprof-attach check PID | -n NAME             says whether it can be profiled, touching "
 	"nothing\n"
+	"       cprof-attach dump PID [OPTION]...            (see cprof-attach dump --help)\n"
 	"       cprof-attach symbolize PROFILE [OPTION]...   (see cprof-attach symbolize --help)\n"
 	"Profile a running native program (C, C++, Rust, Go) from outside, and write a pprof file.\n"
 	"\n"
@@ -193,7 +194,7 @@ static int parse_event(const char *text, enum profile_kind *kind, struct error *
 	return 0;
 }
 
-static int parse_tid(const char *text, struct options *options, struct error *err)
+int options_tid(const char *text, struct options *options, struct error *err)
 {
 	long number;
 	if (!parse_number(text, 1, INT32_MAX, &number))
@@ -205,7 +206,7 @@ static int parse_tid(const char *text, struct options *options, struct error *er
 	return 0;
 }
 
-static int parse_depth(const char *text, size_t *depth, struct error *err)
+int options_depth(const char *text, size_t *depth, struct error *err)
 {
 	long number;
 	if (!parse_number(text, 2, 65536, &number))
@@ -262,7 +263,7 @@ static const struct option long_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int parse_debug_path(const char *text, struct options *options, struct error *err)
+int options_debug_path(const char *text, struct options *options, struct error *err)
 {
 	if (*text == '\0')
 		return error_set(err, "the folder of debug files has an empty name");
@@ -302,9 +303,9 @@ static int parse_option(int option, struct options *options, struct error *err)
 			"'%s' is not a format: give pprof, flamegraph, folded, speedscope, text or json",
 			optarg);
 	case OPTION_TID:
-		return parse_tid(optarg, options, err);
+		return options_tid(optarg, options, err);
 	case OPTION_MAX_DEPTH:
-		return parse_depth(optarg, &options->max_depth, err);
+		return options_depth(optarg, &options->max_depth, err);
 	case OPTION_MAX_OVERHEAD:
 		return parse_share(optarg, &options->max_overhead, err);
 	case OPTION_MAX_PAUSE:
@@ -315,7 +316,7 @@ static int parse_option(int option, struct options *options, struct error *err)
 		options->no_realtime = true;
 		return 0;
 	case OPTION_DEBUGINFO_PATH:
-		return parse_debug_path(optarg, options, err);
+		return options_debug_path(optarg, options, err);
 	case OPTION_DEBUGINFOD:
 		options->debuginfod = true;
 		return 0;
@@ -384,7 +385,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	*options = (struct options){.duration_ns = 30 * INT64_C(1000000000),
 		.rate_hz = 99,
 		.kind = PROFILE_CPU,
-		.max_depth = 16384,
+		.max_depth = OPTIONS_DEPTH,
 		.max_overhead = 0.01,
 		.max_pause_ns = 1000000};
 	optind = 0; /* glibc: start anew, so that tests can call this more than once */

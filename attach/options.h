@@ -12,7 +12,7 @@ enum { EXIT_FULL = 0, EXIT_PARTIAL = 1, EXIT_NOTHING = 2, EXIT_HARM = 3, EXIT_US
 
 enum command { COMMAND_PROFILE, COMMAND_HELP, COMMAND_VERSION };
 
-enum { OPTIONS_MAX_TIDS = 1024, OPTIONS_MAX_PATHS = 64 };
+enum { OPTIONS_MAX_TIDS = 1024, OPTIONS_MAX_PATHS = 64, OPTIONS_DEPTH = 16384 /* by default */ };
 
 struct options {
 	enum command command;
@@ -48,6 +48,11 @@ int options_pid(const char *text, pid_t *pid, struct error *err);
 
 /* "30", "30s", "1m30s", "500ms", "1h" -> nanoseconds; false when malformed, zero, or longer than 30 days. */
 bool options_duration(const char *text, int64_t *ns);
+
+/* One option's argument each, for every command that has it. -1 with the usage error. */
+int options_tid(const char *text, struct options *options, struct error *err);
+int options_depth(const char *text, size_t *depth, struct error *err);
+int options_debug_path(const char *text, struct options *options, struct error *err);
 
 /* What the program says when it is started without arguments. Static storage. */
 const char *options_welcome(void);

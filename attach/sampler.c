@@ -11,6 +11,7 @@ enum {
 	 * thousands a second would fill memory, and nobody reads so many. */
 	NAMED_THREADS = 8192,
 	MAPS_EVERY_NS = 1000000000, /* maps are compared this often even if nothing seems new */
+	MOMENT_COPIES_BYTES = 1 << 30, /* of address space: no copy can be made smaller there */
 };
 
 /* ---- the list of threads ---- */
@@ -81,7 +82,7 @@ static bool has_left(void *context, struct entry *entry)
 	return true;
 }
 
-static void list_threads(struct sampler *s)
+void sampler_list_threads(struct sampler *s)
 {
 	s->relist = false;
 	s->listing++;
@@ -89,7 +90,8 @@ static void list_threads(struct sampler *s)
 		s->target_gone = true;
 	const struct entry *leader = threads_find(&s->threads, s->target->pid);
 	s->target->live_tid = leader != NULL && !leader->gone ? s->target->pid : 0;
-	threads_sweep(&s->threads, has_left, s);
+	if (!s->holding)
+		threads_sweep(&s->threads, has_left, s);
 	if (s->target->live_tid == 0)
 		s->target->live_tid = s->target->pid;
 	atomic_store_explicit(&s->progress->threads, s->threads.n, memory_order_relaxed);
@@ -102,7 +104,7 @@ static void list_threads_if_changed(struct sampler *s)
 	if (n < 0)
 		s->target_gone = true;
 	else if (s->relist || s->options->n_tids > 0 || (size_t)n != s->threads.n)
-		list_threads(s);
+		sampler_list_threads(s);
 }
 
 static bool all_gone(const struct sampler *s)
@@ -156,7 +158,7 @@ static void tick(struct sampler *s)
 	watch_threads(s);
 	if (s->relist && s->listing == listings) {
 		/* As many have come as have gone. */
-		list_threads(s);
+		sampler_list_threads(s);
 		watch_threads(s);
 	}
 	s->result->ticks++;
@@ -262,10 +264,10 @@ static int begin(struct sampler *s)
 	s->tick_ns = s->last_tick_ns = now_ns(CLOCK_MONOTONIC);
 	target_cpu_ns(s->target, &s->start_cpu_ns);
 	s->last_cpu_ns = s->start_cpu_ns;
-	list_threads(s);
+	sampler_list_threads(s);
 	if (seize_first(s) != 0)
 		return -1;
-	list_threads(s);
+	sampler_list_threads(s);
 	ledger_read_maps(s);
 	priority_begin(&s->priority, s->options->realtime);
 	return 0;
@@ -290,10 +292,38 @@ static bool is_job_stopped(const struct sampler *s)
 static void finish(struct sampler *s, uint64_t start)
 {
 	harvest_settle(s);
+	ledger_charge_taken(s);
 	ledger_balance(s);
+	s->result->duration_ns = (int64_t)(s->tick_ns - start);
+}
+
+static void close_sampler(struct sampler *s)
+{
+	threads_free(&s->threads);
+	copies_free(&s->copies);
+	free(s->taken);
+	free(s);
+}
+
+/* NULL when memory is out. */
+static struct sampler *open_sampler(size_t copies_bytes, size_t taken_cap)
+{
+	struct sampler *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		return NULL;
+	s->taken_cap = taken_cap;
+	s->taken = calloc(taken_cap, sizeof *s->taken);
+	if (s->taken != NULL && copies_new(&s->copies, copies_bytes) == 0)
+		return s;
+	close_sampler(s);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static void close_books(struct sampler *s)
+{
 	s->result->job_stopped = is_job_stopped(s);
 	s->result->realtime = s->priority.realtime;
-	s->result->duration_ns = (int64_t)(s->tick_ns - start);
 	s->result->own_cpu_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
@@ -301,12 +331,9 @@ int sampler_run(struct target *target, struct space *space, struct unwinder *unw
 	const struct sampler_options *options, struct sampler_progress *progress, struct sampler_result *result)
 {
 	*result = (struct sampler_result){.time_ns = (int64_t)now_ns(CLOCK_REALTIME)};
-	struct sampler *s = calloc(1, sizeof *s);
-	if (s == NULL || copies_new(&s->copies) != 0) {
-		free(s);
-		errno = ENOMEM;
+	struct sampler *s = open_sampler(COPIES_BYTES, (size_t)PACE_BATCH * 2);
+	if (s == NULL)
 		return -1;
-	}
 	s->target = target;
 	s->space = space;
 	s->unwinder = unwinder;
@@ -321,10 +348,39 @@ int sampler_run(struct target *target, struct space *space, struct unwinder *unw
 			s->running_out = true; /* it was killed meanwhile */
 		run_ticks(s);
 		finish(s, start);
+		close_books(s);
 	}
-	threads_free(&s->threads);
-	copies_free(&s->copies);
-	free(s);
+	close_sampler(s);
+	errno = saved;
+	return outcome;
+}
+
+int sampler_moment(struct target *target, struct space *space, struct unwinder *unwinder,
+	const struct sampler_options *options, struct sampler_result *result, struct moment *moment)
+{
+	struct sampler_progress unseen = {0};
+	*result = (struct sampler_result){.time_ns = (int64_t)now_ns(CLOCK_REALTIME)};
+	*moment = (struct moment){0};
+	struct sampler *s = open_sampler(MOMENT_COPIES_BYTES, PACE_BATCH);
+	if (s == NULL)
+		s = open_sampler(COPIES_BYTES, PACE_BATCH);
+	if (s == NULL)
+		return -1;
+	s->target = target;
+	s->space = space;
+	s->unwinder = unwinder;
+	s->options = options;
+	s->progress = &unseen;
+	s->result = result;
+	int outcome = begin(s), saved = errno;
+	if (outcome == 0) {
+		outcome = moment_take(s, moment);
+		saved = ENOMEM;
+		harvest_settle(s);
+		close_books(s);
+		result->end = s->target_gone ? END_TARGET : s->running_out ? END_SIGNAL : END_DURATION;
+	}
+	close_sampler(s);
 	errno = saved;
 	return outcome;
 }

@@ -9,6 +9,7 @@
 #define ATTACH_SAMPLER_H
 
 #include "attach/histogram.h"
+#include "attach/moment.h"
 #include "attach/target.h"
 #include "encoder/profile.h"
 #include "unwind/unwinder.h"
@@ -72,5 +73,11 @@ struct sampler_result {
 int sampler_run(struct target *target, struct space *space, struct unwinder *unwinder, struct profile *profile,
 	const struct sampler_options *options, struct sampler_progress *progress,
 	struct sampler_result *result);
+
+/* All threads (or the chosen ones) at one moment; of `options` the kind must be PROFILE_STATE. Of *result the
+ * end, pauses and job_stopped are filled, and what went wrong. As sampler_run otherwise; *moment goes to
+ * moment_free() in any case. */
+int sampler_moment(struct target *target, struct space *space, struct unwinder *unwinder,
+	const struct sampler_options *options, struct sampler_result *result, struct moment *moment);
 
 #endif

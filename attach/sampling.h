@@ -1,8 +1,10 @@
 /* What one run of the sampler holds, shared by its files and not for others: sampler.c (the clock and the list
- * of threads), watch.c (what is seen without stopping), harvest.c (stops), ledger.c (walks and charges). */
+ * of threads), watch.c (what is seen without stopping), harvest.c (stops), ledger.c (walks and charges),
+ * moment.c (all threads at one moment). */
 #ifndef ATTACH_SAMPLING_H
 #define ATTACH_SAMPLING_H
 
+#include "attach/moment.h"
 #include "attach/pace.h"
 #include "attach/priority.h"
 #include "attach/sampler.h"
@@ -16,7 +18,8 @@ struct taken {
 	int64_t late_ns, late_ticks; /* of wall time, after the tick that asked: no CPU to stop on was free */
 	const char *state, *syscall;
 	bool cut_short; /* a system call that our stop may have cut short was on its way out */
-	struct user_regs_struct regs; /* with which it returns, when cut_short */
+	struct user_regs_struct regs; /* at a stop */
+	bool asleep; /* it slept, and was not stopped */
 };
 
 struct sampler {
@@ -46,11 +49,13 @@ struct sampler {
 	uint64_t stopped_ns; /* for how long threads that had a CPU were stopped, in all */
 
 	struct copies copies;
-	struct taken taken[PACE_BATCH * 2];
-	size_t n_taken;
+	struct taken *taken;
+	size_t n_taken, taken_cap;
 	struct entry *batch[PACE_BATCH];
 	size_t n_batch, due; /* interrupted together; of them not stopped yet */
 	size_t n_pending; /* interrupted at any time, and not stopped yet */
+	uint64_t asked_ns; /* when the last thread was interrupted for a moment */
+	bool holding; /* whatever stops stays stopped, until harvest_release() */
 	unsigned alone; /* ticks in a row in which one thread ran */
 	unsigned strays, apart; /* times that it moved away from us; ticks for which it is left its CPU */
 
@@ -110,8 +115,12 @@ void harvest_events(struct sampler *s);
 void harvest_wait(struct sampler *s, uint64_t deadline_ns);
 /* Interrupts s->batch, takes a sample of what stops, then walks and charges. None is waited for alone. */
 void harvest_batch(struct sampler *s);
+/* Asks a thread to stop: s->due counts it until it does. */
+void harvest_ask(struct sampler *s, struct entry *entry);
+/* Ends s->holding: all that are held go on. Pauses are counted up to here. */
+void harvest_release(struct sampler *s);
 /* Before we let go: what was interrupted must have stopped and gone on, or the kernel would end a stop that we
- * did not look at. */
+ * did not look at. What is taken then is still to be walked. */
 void harvest_settle(struct sampler *s);
 /* The stop that was asked for has come, or will not come any more. */
 void harvest_stop_is_over(struct sampler *s, struct entry *entry);
@@ -122,5 +131,24 @@ void harvest_revive(struct sampler *s, struct entry *entry);
 
 /* What does this tick owe each thread? Charges sleeps, and harvests threads that run. */
 void watch_threads(struct sampler *s);
+/* What a thread that does not run is doing, by its state in /proc: "sleeping", "disk", "stopped". */
+const char *watch_state_word(char letter);
+/* Begins a new sleep: walks the stack of a thread that sleeps at entry->last. False when it woke up meanwhile.
+ */
+bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked);
+/* Copies a sleeper's stack without stopping it, or walking it. The copy counts only if the thread got no turn
+ * on a CPU since entry->last; false otherwise. */
+bool watch_copy_sleeper(
+	struct sampler *s, struct entry *entry, const struct blocked *blocked, struct snapshot *snapshot);
+
+/* ---- sampler.c ---- */
+
+/* Looks who is there, if it may have changed. While the sampler holds, none is dropped. */
+void sampler_list_threads(struct sampler *s);
+
+/* ---- moment.c ---- */
+
+/* -1 when memory is out. */
+int moment_take(struct sampler *s, struct moment *moment);
 
 #endif

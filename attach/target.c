@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/openat2.h>
 #include <signal.h>
@@ -292,14 +293,20 @@ int thread_blocked(const struct target *target, const struct thread *thread, str
 		return -1;
 	if (strncmp(text, "running", 7) == 0)
 		return 0;
-	struct blocked b;
-	unsigned long long sp, pc;
+	struct blocked b = {0};
 	/* "NR ARG1 ... ARG6 SP PC", or "-1 SP PC" when it waits elsewhere than in a system call. */
-	if (sscanf(text, "%d %*x %*x %*x %*x %*x %*x %llx %llx", &b.nr, &sp, &pc) != 3 &&
-		sscanf(text, "%d %llx %llx", &b.nr, &sp, &pc) != 3)
+	uint64_t *a = b.argument;
+	int n = sscanf(text,
+		"%d %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+		" %" SCNx64,
+		&b.nr, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &b.sp, &b.pc);
+	if (n != 3 && n != 9)
 		return -1;
-	b.sp = sp;
-	b.pc = pc;
+	if (n == 3) {
+		b.sp = a[0];
+		b.pc = a[1];
+		a[0] = a[1] = 0;
+	}
 	*out = b;
 	return 1;
 }
@@ -427,6 +434,17 @@ int target_open_perfmap(const struct target *target)
 	if (fd >= 0)
 		close(fd);
 	return -1;
+}
+
+int target_file_name(const struct target *target, pid_t tid, int fd, char *name, size_t size)
+{
+	char path[64];
+	snprintf(path, sizeof path, "%d/fd/%d", tid, fd);
+	ssize_t n = readlinkat(target->task_fd, path, name, size - 1);
+	if (n < 0)
+		return -1;
+	name[n] = '\0';
+	return 0;
 }
 
 int target_file_flags(const struct target *target, pid_t tid, int fd, int *flags)

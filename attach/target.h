@@ -24,6 +24,7 @@ struct schedstat {
 /* Where a thread that is not running waits (proc_pid_syscall(5)). nr is -1 when it is not in a system call. */
 struct blocked {
 	int nr;
+	uint64_t argument[6]; /* of the call; 0 without one */
 	uint64_t sp, pc;
 };
 
@@ -86,6 +87,9 @@ int target_open_file(const struct target *target, const struct map *map);
  * /tmp/perf-PID.map in its own root, by its PID in its own namespace. A regular file of the target's user or of
  * root; -1 none. */
 int target_open_perfmap(const struct target *target);
+/* What thread `tid` has open as `fd`, as readlink of /proc/PID/task/TID/fd shows it: "/var/log/x",
+ * "socket:[1]". -1 for want of permission, or there is none. */
+int target_file_name(const struct target *target, pid_t tid, int fd, char *name, size_t size);
 /* The flags of open(2) with which thread `tid` has `fd` open. */
 int target_file_flags(const struct target *target, pid_t tid, int fd, int *flags);
 /* CPU nanoseconds of the process since it started; -1 when it is gone. */

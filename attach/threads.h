@@ -24,6 +24,13 @@ struct back_off {
 	unsigned clean; /* stops without one since */
 };
 
+/* What moment.c saw of a thread from outside, before it asked for anything. */
+struct sight {
+	char letter; /* its state in /proc */
+	int cpu; /* on which it ran last; -1 unknown */
+	struct blocked blocked; /* while it sleeps */
+};
+
 struct entry {
 	struct thread thread;
 	struct entry *next; /* in its bucket */
@@ -51,6 +58,10 @@ struct entry {
 	uint64_t interrupted_tick, interrupted_tick_ns; /* by that tick */
 	uint64_t wait_before_ns; /* how long it had ever waited for a CPU by then */
 	int blocked_nr; /* the last system call seen, for restart_syscall(2), which hides it */
+	bool held; /* stopped, and kept so while the sampler holds */
+	struct wait_event held_by; /* its stop */
+	uint64_t held_at_ns;
+	struct sight sight;
 	struct capture_hint hint;
 	struct sleep sleep;
 	struct back_off back_off;

@@ -11,7 +11,7 @@ enum {
 
 /* ---- sleeps ---- */
 
-static const char *state_word(char letter)
+const char *watch_state_word(char letter)
 {
 	switch (letter) {
 	case 'D':
@@ -33,16 +33,13 @@ static const char *blocked_name(struct entry *entry, int nr)
 	return nr < 0 ? NULL : syscall_name(entry->blocked_nr);
 }
 
-/* Copies a sleeper's stack without stopping it. The copy counts only if the thread got no turn on a CPU
- * meanwhile. */
-static bool copy_sleeper(
+bool watch_copy_sleeper(
 	struct sampler *s, struct entry *entry, const struct blocked *blocked, struct snapshot *snapshot)
 {
 	*snapshot = (struct snapshot){.tid = entry->thread.tid};
 	snapshot->regs.r[AMD64_RIP] = blocked->pc;
 	snapshot->regs.r[AMD64_RSP] = blocked->sp;
 	snapshot->regs.known = 1u << AMD64_RIP | 1u << AMD64_RSP;
-	s->copies.used = 0;
 	entry->hint.is_go = s->is_go;
 	capture_stack(s->space, &entry->hint, &s->copies, snapshot);
 	struct schedstat after;
@@ -56,7 +53,8 @@ static bool walk_sleeper(
 	for (;;) {
 		struct snapshot snapshot;
 		size_t wanted = entry->hint.want_bytes;
-		if (!copy_sleeper(s, entry, blocked, &snapshot))
+		s->copies.used = 0;
+		if (!watch_copy_sleeper(s, entry, blocked, &snapshot))
 			return false;
 		ledger_walk(s, entry, &snapshot, stack);
 		if (stack->why != STOP_COPY_END || entry->hint.want_bytes == wanted)
@@ -64,8 +62,7 @@ static bool walk_sleeper(
 	}
 }
 
-/* Begins a new sleep; false when the thread woke up meanwhile. */
-static bool begin_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked)
+bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked)
 {
 	char letter;
 	struct stack stack;
@@ -75,7 +72,7 @@ static bool begin_sleep(struct sampler *s, struct entry *entry, const struct blo
 		s->result->out_of_memory = true;
 		return false;
 	}
-	entry->sleep.state = entry->thread.listening ? "stopped" : state_word(letter);
+	entry->sleep.state = entry->thread.listening ? "stopped" : watch_state_word(letter);
 	entry->sleep.syscall = blocked_name(entry, blocked->nr);
 	return true;
 }
@@ -124,7 +121,7 @@ static int fell_asleep(struct sampler *s, struct entry *entry)
 	int waits = thread_blocked(s->target, &entry->thread, &blocked);
 	if (waits <= 0 || !wants_state(s))
 		return waits;
-	if (!begin_sleep(s, entry, &blocked))
+	if (!watch_begin_sleep(s, entry, &blocked))
 		return 0;
 	ledger_charge_sleep(s, entry, s->tick, s->tick_ns);
 	return 1;

@@ -195,7 +195,7 @@ static void observed_begin(struct observed *o, const char *program)
 	o->space = space_new(&(struct space_source){o, open_target, read_target}, program);
 	o->unwinder = unwinder_new(o->space, 1000);
 	o->image = open_image(program);
-	assert_true(o->maps != NULL && o->unwinder != NULL && copies_new(&o->copies) == 0);
+	assert_true(o->maps != NULL && o->unwinder != NULL && copies_new(&o->copies, COPIES_BYTES) == 0);
 	assert_true(gopclntab_load(o->image, &o->table));
 	o->pid = fork();
 	if (o->pid == 0) {
