@@ -11,7 +11,7 @@
 #include "attach/spawn.h"
 #include "attach/ui.h"
 #include "encoder/format.h"
-#include "encoder/pprof.h"
+#include "encoder/profile_view.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -144,21 +143,13 @@ static void look_up_names(struct run *run)
 static int write_report(struct run *run, const struct pprof_times *times, struct error *err)
 {
 	static const struct text_options text = {.top = TOP};
-	int fd = memfd_create("profile", MFD_CLOEXEC);
-	struct pprof_file *file = NULL;
-	struct view *view = NULL;
+	struct profile_view shown;
 	char name[128];
 	snprintf(name, sizeof name, "%s, PID %d", run->attachment.target.name, run->attachment.target.pid);
-	int outcome = fd >= 0 ? pprof_write(run->profile, times, fd, err) : error_set(err, "memory is out");
-	if (outcome == 0 && lseek(fd, 0, SEEK_SET) == 0)
-		file = pprof_file_read(fd, name, err);
-	if (file != NULL)
-		view = view_new(file, name, err);
-	outcome = view != NULL ? format_write(view, NULL, run->options.format, &text, run->output.fd, err) : -1;
-	view_free(view);
-	pprof_file_free(file);
-	if (fd >= 0)
-		close(fd);
+	int outcome = profile_view_open(run->profile, times, name, &shown, err);
+	if (outcome == 0)
+		outcome = format_write(shown.view, NULL, run->options.format, &text, run->output.fd, err);
+	profile_view_close(&shown);
 	return outcome;
 }
 
