@@ -70,7 +70,7 @@ static const struct mapping *mapping_of(const struct writer *writer, const struc
 static void write_printable(struct sink *sink, const char *text)
 {
 	for (size_t i = 0, len; text[i] != '\0'; i += len) {
-		len = utf8_harmless(text + i);
+		len = utf8_visible(text + i);
 		sink_bytes(sink, len > 0 ? text + i : "?", len > 0 ? len : 1);
 		len += len == 0;
 	}
