@@ -228,6 +228,7 @@ static void on_exec(struct sampler *s, struct entry *entry)
 	entry->thread.seized = true;
 	harvest_revive(s, entry);
 	s->maps_ns = 0;
+	s->awaits_exec = false;
 	s->maps_stale = s->relist = true;
 	s->nobodys_ns = INT64_MIN / 2; /* accounts have changed hands: look at everything once */
 	thread_continue(&entry->thread, 0);

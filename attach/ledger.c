@@ -28,6 +28,8 @@ bool ledger_may_read_maps(const struct sampler *s)
 void ledger_read_maps(struct sampler *s)
 {
 	size_t len;
+	if (s->awaits_exec)
+		return;
 	uint64_t before = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	char *text = target_maps(s->target, s->target->live_tid, &len);
 	s->maps_ns = now_ns(CLOCK_MONOTONIC);

@@ -341,6 +341,7 @@ int sampler_run(struct target *target, struct space *space, struct unwinder *unw
 	s->options = options;
 	s->progress = progress;
 	s->result = result;
+	s->awaits_exec = options->go_fd >= 0;
 	int outcome = begin(s), saved = errno;
 	if (outcome == 0) {
 		uint64_t start = s->tick_ns;

@@ -62,6 +62,7 @@ struct sampler {
 	uint64_t maps_ns, maps_earned_ns; /* when maps were last read, by the clock and by their budget */
 	int64_t maps_debt_ns; /* then: what they had cost beyond their share */
 	bool maps_stale;
+	bool awaits_exec; /* our own child, which is still a copy of us: nothing of its memory is of interest */
 	bool is_go; /* a Go program, whose threads keep their goroutine there (unwinder_go_tls()) */
 	int32_t go_tls;
 

@@ -8,7 +8,7 @@ import sys
 
 import pprof
 import pytest
-from conftest import TOOL, wait_for
+from conftest import TARGETS, TOOL, wait_for
 
 
 def start(folder, *command, options=(), **popen):
@@ -75,9 +75,18 @@ def test_from_the_first_instruction_to_the_last(folder):
     profile = pprof.load(out)
     # The interpreter's own end comes behind its word.
     assert said_s * 0.97 <= profile.total_ns / 1e9 <= said_s * 1.03 + 0.03
-    assert any("_dl" in function or "elf_" in function or "rtld" in function for sample in profile.samples for function in sample.functions), \
-        "the dynamic linker's work comes first"
     assert "ended early" not in done.stderr.decode()
+
+
+def test_nothing_comes_before_it_and_nothing_after(folder):
+    """What the dynamic linker calls before all else, main, and the last destructor take the same time."""
+    done, out = start(folder, os.path.join(TARGETS, "first_last"))
+    assert done.returncode == 0, done.stderr
+    profile = pprof.load(out)
+    for function in ("before_all", "main", "after_all"):
+        ns = sum(sample.ns for sample in profile.samples if function in sample.functions)
+        assert 40e6 < ns < 90e6, function
+    assert profile.mappings[0].file.endswith("/first_last"), "pprof takes the first mapping for the main binary"
 
 
 def test_for_a_time(folder):
