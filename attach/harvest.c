@@ -9,9 +9,11 @@
 enum {
 	HARVEST_NS = 5000000, /* a thread that does not stop within this is left pending */
 	SWITCH_NS = 50000, /* from our waking, which may take the thread's CPU, to the tick's time, at most */
-	ALONE_TICKS = 8, /* one thread has run for so long: we go where it is */
-	STRAYS = 4, /* it has moved away so often: we leave its CPU to it */
-	APART_TICKS = 512, /* and try again after so long */
+	TURN_TICKS = 8, /* on one CPU, where the target runs on all */
+	LEAD_STEP_NS = 1000, /* and four times that for the first times */
+	LEAD_FIRST = 32,
+	LEAD_MOST_NS = 200000,
+	INSTANT_NS = 30000, /* of looking for threads that run, while CPUs are held */
 	LOOK_NS = 30000, /* looking for its stop without sleeping */
 };
 
@@ -77,17 +79,19 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 		label_state(s, entry, regs, taken);
 	taken->cut_short = eintr_may_be_cut_short(regs);
 	taken->regs = *regs;
+	taken->stopped_at_ns = now_ns(CLOCK_MONOTONIC);
+	taken->tick = entry->interrupted_tick;
+	taken->woke_ns = entry->interrupted_woke_ns;
+	taken->waited_ns = entry->waited_ns;
+	taken->instant = entry->instant == entry->interrupted_tick;
+	taken->in_call = (long long)regs->orig_rax >= 0;
+	taken->blocked = was_blocked(regs);
 	/* After an exec by another thread than the leader, the leader's TID has that thread's account. */
 	if (stopped.run_ns < entry->charged_run_ns)
 		entry->charged_run_ns = stopped.run_ns;
-	taken->run_ns = (int64_t)(stopped.run_ns - entry->charged_run_ns);
+	taken->run_ns = stopped.run_ns;
 	entry->last = stopped;
 	entry->taken = true;
-	/* A thread that waited for a CPU all the time has used none: nothing happened that a CPU profile could
-	 * show. */
-	if (taken->run_ns == 0 && !wants_state(s))
-		return;
-	entry->charged_run_ns = stopped.run_ns;
 	s->n_taken++;
 }
 
@@ -159,6 +163,7 @@ static void on_stop(struct sampler *s, struct entry *entry, const struct wait_ev
 	struct user_regs_struct regs;
 	bool ours = entry->thread.interrupted;
 	uint64_t stopped_at_ns = now_ns(CLOCK_MONOTONIC);
+	entry->stops++;
 	if (thread_get_regs(&entry->thread, &regs) == 0) {
 		if ((ours || s->holding) && !entry->taken)
 			take_sample(s, entry, &regs);
@@ -295,9 +300,10 @@ static bool ask_to_stop(struct sampler *s, struct entry *entry)
 	for (int attempt = 0; attempt < 2; attempt++) {
 		if (!entry->thread.seized && thread_seize(&entry->thread) != 0)
 			break;
-		entry->interrupted_at_ns = now_ns(CLOCK_MONOTONIC);
+		entry->interrupted_at_ns = s->held_ns != 0 ? s->held_ns : now_ns(CLOCK_MONOTONIC);
 		entry->interrupted_tick = s->tick;
 		entry->interrupted_tick_ns = s->tick_ns;
+		entry->interrupted_woke_ns = s->woke_ns;
 		entry->wait_before_ns = entry->now.wait_ns;
 		if (thread_interrupt(&entry->thread) == 0) {
 			s->n_pending++;
@@ -320,33 +326,19 @@ void harvest_ask(struct sampler *s, struct entry *entry)
 	s->due += entry->due;
 }
 
-/* A single running thread is best stopped from its own CPU: no other has to be interrupted, and none to wake
- * up. But where another CPU is idle, the kernel moves the thread there when it goes on, again and again. Then
- * its own is left to it. Several threads are stopped sooner from another CPU than theirs. */
+/* Where we run, nobody else does: what its threads do there at the instant that is sampled is not to be known. We stay
+ * away from the CPUs that the target runs on, or, where there is no other, are on each of them for some time. */
 static void choose_cpu(struct sampler *s)
 {
-	int cpu = -1;
-	s->alone = s->n_batch == 1 ? s->alone + 1 : 0;
-	s->apart -= s->apart > 0;
-	if (s->alone >= ALONE_TICKS && s->apart == 0) {
-		cpu = thread_cpu(s->target, &s->batch[0]->thread);
-		if (s->priority.cpu >= 0 && cpu != s->priority.cpu)
-			s->strays++;
-		else
-			s->strays -= s->strays > 0;
-	}
-	if (s->strays >= STRAYS) {
-		s->apart = APART_TICKS;
-		s->strays = 0;
-		cpu = -1;
-	}
-	priority_follow(&s->priority, cpu);
+	cpu_set_t theirs;
+	holders_cpus(s->holders, &theirs);
+	s->apart = priority_avoid(&s->priority, &theirs, s->tick / TURN_TICKS);
 }
 
-/* It stops within microseconds, and to wake up would take us longer. */
+/* A thread on another CPU stops within microseconds, and to wake up would take us longer. */
 static bool is_worth_looking(const struct sampler *s, uint64_t asked_ns)
 {
-	return s->alone >= ALONE_TICKS && s->apart > 0 && now_ns(CLOCK_MONOTONIC) < asked_ns + LOOK_NS;
+	return s->apart && now_ns(CLOCK_MONOTONIC) < asked_ns + LOOK_NS;
 }
 
 /* Ready but without a CPU, or waiting uninterruptibly (a vfork does, too): they stop when they can, and are
@@ -363,12 +355,8 @@ static void leave_pending(struct sampler *s, struct entry *entry)
 		s->result->late_stops++;
 }
 
-void harvest_batch(struct sampler *s)
+static void await_batch(struct sampler *s)
 {
-	choose_cpu(s);
-	priority_raise(&s->priority);
-	for (size_t i = 0; i < s->n_batch; i++)
-		harvest_ask(s, s->batch[i]);
 	uint64_t asked = now_ns(CLOCK_MONOTONIC), deadline = asked + HARVEST_NS;
 	for (;;) {
 		harvest_events(s);
@@ -377,11 +365,81 @@ void harvest_batch(struct sampler *s)
 		if (!is_worth_looking(s, asked))
 			harvest_wait(s, deadline);
 	}
-	priority_lower(&s->priority);
+}
+
+static void end_batch(struct sampler *s)
+{
+	await_batch(s);
 	for (size_t i = 0; i < s->n_batch; i++)
 		leave_pending(s, s->batch[i]);
 	s->due = s->n_batch = 0;
 	ledger_charge_taken(s);
+}
+
+void harvest_batch(struct sampler *s)
+{
+	priority_raise(&s->priority);
+	for (size_t i = 0; i < s->n_batch; i++)
+		harvest_ask(s, s->batch[i]);
+	end_batch(s);
+}
+
+/* Does it run, or wait for a CPU? With CPUs held: who ran until then has been charged for it, for the kernel brings
+ * accounts up to date when it preempts (update_curr() in kernel/sched/fair.c). */
+static bool may_run(struct sampler *s, struct entry *entry)
+{
+	struct blocked unused;
+	struct schedstat held;
+	if (entry->gone || entry->refused || entry->thread.interrupted || entry->thread.listening ||
+		entry->back_off.until_ns > s->tick_ns || (wants_state(s) && entry->asleep) ||
+		thread_schedstat(s->target, &entry->thread, &held) != 0)
+		return false;
+	if ((entry->asleep && held.count == entry->last.count) ||
+		(!wants_state(s) && held.run_ns == entry->now.run_ns))
+		return false;
+	entry->asleep = thread_blocked(s->target, &entry->thread, &unused) != 0;
+	entry->last = held;
+	entry->now.wait_ns = held.wait_ns;
+	return !entry->asleep;
+}
+
+/* We and the holders are to be there at the same time: who is first waits for the other. */
+static void learn_lead(struct sampler *s, uint64_t ready_ns)
+{
+	uint64_t step = s->instants_held < LEAD_FIRST ? 4 * LEAD_STEP_NS : LEAD_STEP_NS;
+	if (s->held_ns == 0)
+		return;
+	s->instants_held++;
+	if (s->held_ns < ready_ns && s->lead_ns < LEAD_MOST_NS)
+		s->lead_ns += step;
+	else if (s->held_ns >= ready_ns)
+		s->lead_ns -= s->lead_ns > step ? step : s->lead_ns;
+}
+
+void harvest_instant(struct sampler *s)
+{
+	choose_cpu(s);
+	if (s->n_batch == 0)
+		return;
+	priority_raise(&s->priority);
+	uint64_t ready = now_ns(CLOCK_MONOTONIC), until = ready + INSTANT_NS;
+	s->held_ns = holders_take(s->holders);
+	learn_lead(s, ready);
+	size_t n = 0;
+	for (size_t i = 0; i < s->n_batch && (i == 0 || now_ns(CLOCK_MONOTONIC) < until); i++) {
+		struct entry *entry = s->batch[i];
+		entry->instant = s->tick;
+		if (!may_run(s, entry))
+			continue;
+		entry->met = true;
+		entry->taken = false;
+		harvest_ask(s, entry);
+		s->batch[n++] = entry;
+	}
+	holders_let_go(s->holders);
+	s->held_ns = 0;
+	s->n_batch = n;
+	end_batch(s);
 }
 
 void harvest_settle(struct sampler *s)

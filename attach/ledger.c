@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 enum {
+	LONG_NS = 50000, /* to wait for a CPU, for a thread that had one */
+	UNUSUAL_NS = 5000, /* away from the median */
 	PREPARE_NS = 500000000, /* for compiling unwind tables beforehand */
 	MAPS_SHARE = 100, /* reading maps may take one part in so many of the time */
 	MAPS_CREDIT_NS = 50000000, /* and this at once: a program that begins loads many libraries */
@@ -103,30 +105,106 @@ static void back_off(struct sampler *s, struct entry *entry, const struct stack 
 	b->clean = 0;
 }
 
+/* What the thread has done since its last sample, by the kernel's count: lost its CPU to another, and left it of its own
+ * will, other than for our stops. */
+static void count_switches(struct sampler *s, struct entry *entry, bool *lost, bool *left)
+{
+	struct switches now;
+	*lost = *left = true;
+	if (thread_switches(s->target, &entry->thread, &now) != 0)
+		return;
+	*lost = now.lost != entry->switches.lost;
+	*left = now.left != entry->switches.left + entry->stops;
+	entry->switches = now;
+	entry->stops = 0;
+}
+
+/* Is that what switching to another thread and back takes, with looks at the clock there? It is learned from threads
+ * that were in their own code: these were preempted, and not woken up. Programs that are hardly ever seen there have to
+ * do with what is known of all. */
+static bool is_usual(struct delays *delays, int64_t ns, bool in_call)
+{
+	int64_t usual;
+	usual_add(in_call ? &delays->in_call : &delays->in_code, ns);
+	if (!usual_is(&delays->in_code, &usual) && !usual_is(&delays->in_call, &usual))
+		return true;
+	return ns - usual > -UNUSUAL_NS && ns - usual < UNUSUAL_NS;
+}
+
+/* Was the thread on a CPU at the instant that is sampled? It then lost it, and waited for one as long as another ran in
+ * its place: the holder, or we, where we run ourselves. Longer, if it had none before; shorter, if it was woken up since.
+ * A CPU that was not held says less: what slept by the time of the stop may have slept before. */
+static bool had_cpu(struct sampler *s, const struct taken *taken, int cpu)
+{
+	bool own = holders_own(s->holders, cpu);
+	int64_t waited = (int64_t)taken->waited_ns;
+	int64_t ours = (int64_t)(taken->stopped_at_ns - taken->woke_ns);
+	int64_t others = own ? ours : (int64_t)holders_held_ns(s->holders, cpu);
+	if (taken->instant && taken->tick == s->tick && others > 0)
+		return is_usual(&s->delays[own], waited - others, taken->in_call);
+	s->result->slid += taken->in_call && !taken->blocked;
+	return !taken->blocked && waited < (own ? ours : 0) + LONG_NS;
+}
+
+/* Does the place where it stopped stand for the CPU time that it has used since its last sample? Where it was on a CPU at
+ * an instant that has nothing to do with it, and where it was preempted, if it has done nothing but run since. Not
+ * where it slept, or was woken up. */
+static bool stands_for_its_time(struct sampler *s, struct entry *entry, const struct taken *taken)
+{
+	bool lost, left;
+	int cpu = thread_cpu(s->target, &entry->thread);
+	holders_want(s->holders, cpu);
+	if (wants_state(s))
+		return true;
+	count_switches(s, entry, &lost, &left);
+	bool had = had_cpu(s, taken, cpu);
+	return !left || (had && (lost || !taken->instant));
+}
+
+static void charge_stack(struct sampler *s, const struct taken *taken, const struct stack *stack)
+{
+	struct labels labels;
+	struct entry *entry = taken->entry;
+	/* After an exec by another thread than the leader, the leader's TID has that thread's account. */
+	if (taken->run_ns < entry->charged_run_ns)
+		entry->charged_run_ns = taken->run_ns;
+	int64_t run_ns = (int64_t)(taken->run_ns - entry->charged_run_ns);
+	entry->charged_run_ns = taken->run_ns;
+	if (run_ns == 0 && !wants_state(s))
+		return;
+	fill_labels(s, entry, &labels);
+	labels.state = taken->state;
+	labels.syscall = taken->syscall;
+	add(s, stack, &labels, 1, wants_state(s) ? taken->wall_ns : run_ns);
+	count_walk(s, stack, 1);
+	if (taken->late_ns > 0) {
+		labels.state = "runnable";
+		add(s, stack, &labels, taken->late_ticks, taken->late_ns);
+		count_walk(s, stack, (uint64_t)taken->late_ticks);
+	}
+}
+
 static void charge_taken(struct sampler *s, struct taken *taken)
 {
 	struct stack stack;
-	struct labels labels;
-	ledger_walk(s, taken->entry, &taken->snapshot, &stack);
-	fill_labels(s, taken->entry, &labels);
-	labels.state = taken->state;
-	labels.syscall = taken->syscall;
-	add(s, &stack, &labels, 1, wants_state(s) ? taken->wall_ns : taken->run_ns);
-	count_walk(s, &stack, 1);
-	if (taken->late_ns > 0) {
-		labels.state = "runnable";
-		add(s, &stack, &labels, taken->late_ticks, taken->late_ns);
-		count_walk(s, &stack, (uint64_t)taken->late_ticks);
-	}
-	if (taken->cut_short && eintr_was_cut_short(s->target, taken->entry->thread.tid, &taken->regs))
-		back_off(s, taken->entry, &stack);
-	else if (++taken->entry->back_off.clean % 64 == 0)
-		taken->entry->back_off.times = 0;
+	struct entry *entry = taken->entry;
+	bool counts = stands_for_its_time(s, entry, taken);
+	if (!counts && !taken->cut_short)
+		return;
+	ledger_walk(s, entry, &taken->snapshot, &stack);
+	if (counts)
+		charge_stack(s, taken, &stack);
+	if (taken->cut_short && eintr_was_cut_short(s->target, entry->thread.tid, &taken->regs))
+		back_off(s, entry, &stack);
+	else if (++entry->back_off.clean % 64 == 0)
+		entry->back_off.times = 0;
 }
 
 void ledger_charge_taken(struct sampler *s)
 {
-	priority_lower(&s->priority);
+	/* What stops meanwhile would wait for us as long as we wait for a CPU. */
+	if (s->n_pending == 0)
+		priority_lower(&s->priority);
 	for (size_t i = 0; i < s->n_taken; i++) {
 		charge_taken(s, &s->taken[i]);
 		/* More may stop meanwhile: they join the end of the list. */

@@ -4,13 +4,19 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+static void wake_up_in_time(void)
+{
+	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+}
+
 void priority_begin(struct priority *priority, bool may_be_realtime)
 {
-	*priority = (struct priority){.realtime = may_be_realtime, .cpu = -1};
+	*priority = (struct priority){.realtime = may_be_realtime};
 	setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
-	prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
+	wake_up_in_time();
 	if (sched_getaffinity(0, sizeof priority->all, &priority->all) != 0)
 		CPU_ZERO(&priority->all);
+	priority->ours = priority->all;
 }
 
 void priority_raise(struct priority *priority)
@@ -27,21 +33,29 @@ void priority_raise(struct priority *priority)
 void priority_lower(struct priority *priority)
 {
 	struct sched_param none = {.sched_priority = 0};
-	if (priority->raised)
+	if (priority->raised) {
 		sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &none); /* the nice value is kept */
+		/* And the slack is not: it is the default's 50 us again (__setscheduler_params() in
+		 * kernel/sched/syscalls.c). */
+		wake_up_in_time();
+	}
 	priority->raised = false;
 }
 
-void priority_follow(struct priority *priority, int cpu)
+bool priority_avoid(struct priority *priority, const cpu_set_t *theirs, uint64_t turn)
 {
-	cpu_set_t one;
-	if (cpu == priority->cpu || CPU_COUNT(&priority->all) == 0)
-		return;
-	if (cpu >= 0 && (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &priority->all)))
-		cpu = -1;
-	CPU_ZERO(&one);
-	if (cpu >= 0)
-		CPU_SET(cpu, &one);
-	if (sched_setaffinity(0, sizeof one, cpu >= 0 ? &one : &priority->all) == 0)
-		priority->cpu = cpu;
+	cpu_set_t ours;
+	CPU_AND(&ours, &priority->all, theirs);
+	int shared = CPU_COUNT(&ours);
+	CPU_XOR(&ours, &priority->all, &ours);
+	bool apart = CPU_COUNT(&ours) > 0;
+	if (!apart && shared > 0) {
+		int nth = (int)(turn % (uint64_t)shared);
+		for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+			if (CPU_ISSET(cpu, &priority->all) && nth-- == 0)
+				CPU_SET(cpu, &ours);
+	}
+	if (!CPU_EQUAL(&ours, &priority->ours) && sched_setaffinity(0, sizeof ours, &ours) == 0)
+		priority->ours = ours;
+	return apart;
 }

@@ -6,12 +6,12 @@
 
 #include <sched.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct priority {
 	bool realtime; /* SCHED_FIFO is allowed, and the kernel gives it */
 	bool raised;
-	int cpu; /* the one we are bound to; -1 none */
-	cpu_set_t all; /* where we may run otherwise */
+	cpu_set_t all, ours; /* where we may run at all, and where we do now */
 };
 
 /* Of the calling thread: the highest ordinary priority if the kernel gives it, and timers that are not rounded.
@@ -21,8 +21,7 @@ void priority_begin(struct priority *priority, bool may_be_realtime);
  * (SCHED_FIFO, sched(7)). Walking stacks and everything else is done after priority_lower. */
 void priority_raise(struct priority *priority);
 void priority_lower(struct priority *priority);
-/* Runs where the only running thread of the target runs: stopping it then costs no inter-processor interrupt
- * and wakes no idle CPU. cpu -1: anywhere again. */
-void priority_follow(struct priority *priority, int cpu);
+/* Runs where the target's threads do not, if there is such a CPU: true. Else on each of theirs in turn. */
+bool priority_avoid(struct priority *priority, const cpu_set_t *theirs, uint64_t turn);
 
 #endif

@@ -147,6 +147,7 @@ static void tick(struct sampler *s)
 	s->tick_ns = now_ns(CLOCK_MONOTONIC);
 	s->own_at_tick_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	s->tick++;
+	harvest_instant(s);
 	harvest_events(s);
 	ledger_charge_taken(s);
 	list_threads_if_changed(s);
@@ -161,6 +162,7 @@ static void tick(struct sampler *s)
 		sampler_list_threads(s);
 		watch_threads(s);
 	}
+	watch_plan_instant(s);
 	s->result->ticks++;
 }
 
@@ -175,9 +177,16 @@ static void idle_until(struct sampler *s, uint64_t deadline)
 		harvest_events(s);
 		if (s->n_pending == 0)
 			priority_lower(&s->priority);
-		if (copies_are_full(&s->copies) || s->n_taken >= PACE_BATCH)
+		/* Rather than at the next tick. But what stops meanwhile would wait for us. */
+		if ((s->n_taken > 0 && s->n_pending == 0) || copies_are_full(&s->copies) ||
+			s->n_taken >= PACE_BATCH)
 			ledger_charge_taken(s);
 	}
+}
+
+static uint64_t own_cpu_ns(const struct sampler *s)
+{
+	return now_ns(CLOCK_THREAD_CPUTIME_ID) + holders_cpu_ns(s->holders);
 }
 
 /* Clocks that tell what sampling costs. */
@@ -191,7 +200,7 @@ static void settle_accounts(struct sampler *s, struct costs *before)
 	if (!s->clock_is_fresh)
 		return;
 	struct costs now = {
-		now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_THREAD_CPUTIME_ID), s->stopped_ns, s->last_cpu_ns};
+		now_ns(CLOCK_MONOTONIC), own_cpu_ns(s), s->stopped_ns, s->last_cpu_ns};
 	pace_spent(&s->pace, now.time_ns - before->time_ns, now.own_ns - before->own_ns,
 		now.stopped_ns - before->stopped_ns, now.target_ns - before->target_ns);
 	*before = now;
@@ -202,25 +211,33 @@ static void run_ticks(struct sampler *s)
 	uint64_t start = s->tick_ns, end = start + (uint64_t)s->options->duration_ns;
 	struct pace_limits limits = {
 		s->options->max_overhead, s->options->max_pause_ns, (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
-	struct costs costs = {start, now_ns(CLOCK_THREAD_CPUTIME_ID), 0, s->last_cpu_ns};
+	struct costs costs = {start, own_cpu_ns(s), 0, s->last_cpu_ns};
 	pace_start(&s->pace, s->options->rate_hz, &limits, start);
+	uint64_t next = pace_next(&s->pace, start);
 	for (;;) {
-		uint64_t now = now_ns(CLOCK_MONOTONIC), due = pace_next(&s->pace, now);
+		uint64_t due = next, now = now_ns(CLOCK_MONOTONIC);
 		atomic_store_explicit(&s->progress->elapsed_ns, (int64_t)(now - start), memory_order_relaxed);
 		atomic_store_explicit(&s->progress->late_ticks, s->pace.late, memory_order_relaxed);
 		idle_until(s, due < end ? due : end);
-		bool is_over = s->running_out || now_ns(CLOCK_MONOTONIC) >= end;
+		s->woke_ns = now_ns(CLOCK_MONOTONIC);
+		bool is_over = s->running_out || s->woke_ns >= end;
 		/* The budget may have put the next tick far off: what was used since the last one would be
 		 * charged to no stack. */
 		if (is_over && now_ns(CLOCK_MONOTONIC) - s->tick_ns < 2 * s->pace.period_ns)
 			break;
+		/* Holders have to know the time after this one before they are let go. */
+		next = pace_next(&s->pace, now_ns(CLOCK_MONOTONIC));
+		s->due_ns = due;
+		holders_set(s->holders, next + s->lead_ns);
 		tick(s);
+		holders_let_go(s->holders);
 		if (s->target_gone || is_over)
 			break;
 		settle_accounts(s, &costs);
 		if (s->tick == 1) {
 			/* Meeting every thread is done once, and is no cost of sampling. */
 			pace_start(&s->pace, s->options->rate_hz, &limits, s->tick_ns);
+			next = pace_next(&s->pace, s->tick_ns);
 		}
 	}
 	s->result->late_ticks = s->pace.late;
@@ -270,6 +287,7 @@ static int begin(struct sampler *s)
 	sampler_list_threads(s);
 	ledger_read_maps(s);
 	priority_begin(&s->priority, s->options->realtime);
+	s->holders = holders_new(s->options->realtime);
 	return 0;
 }
 
@@ -299,6 +317,7 @@ static void finish(struct sampler *s, uint64_t start)
 
 static void close_sampler(struct sampler *s)
 {
+	holders_free(s->holders);
 	threads_free(&s->threads);
 	copies_free(&s->copies);
 	free(s->taken);
@@ -324,7 +343,7 @@ static void close_books(struct sampler *s)
 {
 	s->result->job_stopped = is_job_stopped(s);
 	s->result->realtime = s->priority.realtime;
-	s->result->own_cpu_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	s->result->own_cpu_ns = own_cpu_ns(s);
 }
 
 int sampler_run(struct target *target, struct space *space, struct unwinder *unwinder, struct profile *profile,

@@ -4,22 +4,34 @@
 #ifndef ATTACH_SAMPLING_H
 #define ATTACH_SAMPLING_H
 
+#include "attach/clock.h"
+#include "attach/holders.h"
 #include "attach/moment.h"
 #include "attach/pace.h"
 #include "attach/priority.h"
 #include "attach/sampler.h"
 #include "attach/threads.h"
+#include "attach/usual.h"
 
 /* A copied stack that waits to be walked. */
 struct taken {
 	struct entry *entry;
 	struct snapshot snapshot;
-	int64_t run_ns, wall_ns;
+	uint64_t run_ns, stopped_at_ns; /* its CPU time ever, and the time, at the stop */
+	int64_t wall_ns;
 	int64_t late_ns, late_ticks; /* of wall time, after the tick that asked: no CPU to stop on was free */
 	const char *state, *syscall;
+	uint64_t tick, woke_ns, waited_ns; /* entry->interrupted_tick, interrupted_woke_ns and waited_ns at the stop */
+	bool instant; /* that tick's */
+	bool in_call, blocked; /* it stood at the end of a system call; in which it had slept */
 	bool cut_short; /* a system call that our stop may have cut short was on its way out */
 	struct user_regs_struct regs; /* at a stop */
 	bool asleep; /* it slept, and was not stopped */
+};
+
+/* For how much longer than the other thread says that it ran, a thread waits that it has preempted. */
+struct delays {
+	struct usual in_code, in_call; /* by where the preempted thread was */
 };
 
 struct sampler {
@@ -42,6 +54,13 @@ struct sampler {
 
 	struct pace pace;
 	struct priority priority;
+	struct holders *holders; /* NULL: none could be had */
+	uint64_t held_ns; /* since when CPUs are held; 0: none is */
+	struct delays delays[2]; /* by holders, and by us [1] */
+	uint64_t woke_ns; /* when we woke up for this tick */
+	uint64_t due_ns; /* the time for which this tick was planned */
+	uint64_t lead_ns; /* how much later holders are to come, for we take longer to wake up */
+	uint64_t instants_held; /* ticks at which some came */
 	uint64_t tick; /* number of this tick, from 1 on */
 	uint64_t tick_ns,
 		last_tick_ns; /* this tick's time, to which wall time is charged, and the one's before */
@@ -56,8 +75,7 @@ struct sampler {
 	size_t n_pending; /* interrupted at any time, and not stopped yet */
 	uint64_t asked_ns; /* when the last thread was interrupted for a moment */
 	bool holding; /* whatever stops stays stopped, until harvest_release() */
-	unsigned alone; /* ticks in a row in which one thread ran */
-	unsigned strays, apart; /* times that it moved away from us; ticks for which it is left its CPU */
+	bool apart; /* we run where the target does not */
 
 	uint64_t maps_ns, maps_earned_ns; /* when maps were last read, by the clock and by their budget */
 	int64_t maps_debt_ns; /* then: what they had cost beyond their share */
@@ -76,13 +94,6 @@ struct sampler {
 	size_t unswept; /* cold threads that the sweep has not come to yet */
 	double look_ns; /* what looking at one of them has cost */
 };
-
-static inline uint64_t now_ns(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static inline bool wants_state(const struct sampler *s)
 {
@@ -116,6 +127,11 @@ void harvest_events(struct sampler *s);
 void harvest_wait(struct sampler *s, uint64_t deadline_ns);
 /* Interrupts s->batch, takes a sample of what stops, then walks and charges. None is waited for alone. */
 void harvest_batch(struct sampler *s);
+/* The same, for those of s->batch that run now, with the CPUs held that they were seen on: each is sampled where it was
+ * at one instant. A profile of CPU time has nothing of those that sleep then, or wait for a CPU: they stand where they
+ * were preempted, which may be anywhere, or where they were woken up, which is where they used none. Their time goes
+ * to the next sample that finds them on a CPU. */
+void harvest_instant(struct sampler *s);
 /* Asks a thread to stop: s->due counts it until it does. */
 void harvest_ask(struct sampler *s, struct entry *entry);
 /* Ends s->holding: all that are held go on. Pauses are counted up to here. */
@@ -130,6 +146,8 @@ void harvest_revive(struct sampler *s, struct entry *entry);
 
 /* ---- watch.c ---- */
 
+/* Fills s->batch for the next instant: threads that have run lately. */
+void watch_plan_instant(struct sampler *s);
 /* What does this tick owe each thread? Charges sleeps, and harvests threads that run. */
 void watch_threads(struct sampler *s);
 /* What a thread that does not run is doing, by its state in /proc: "sleeping", "disk", "stopped". */

@@ -275,6 +275,17 @@ int thread_cpu(const struct target *target, const struct thread *thread)
 	return (int)cpu;
 }
 
+int thread_switches(const struct target *target, const struct thread *thread, struct switches *out)
+{
+	char text[4096];
+	if (read_thread_file(target, thread->tid, -1, "status", text, sizeof text) <= 0)
+		return -1;
+	long left = status_number(text, "voluntary_ctxt_switches");
+	long lost = status_number(text, "nonvoluntary_ctxt_switches");
+	*out = (struct switches){.left = (uint64_t)left, .lost = (uint64_t)lost};
+	return left >= 0 && lost >= 0 ? 0 : -1;
+}
+
 int thread_read_name(const struct target *target, struct thread *thread)
 {
 	char path[64], text[64];

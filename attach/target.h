@@ -21,6 +21,11 @@ struct schedstat {
 	uint64_t run_ns, wait_ns, count;
 };
 
+/* How often a thread has left its CPU: for it waited for something, and for another thread (proc_pid_status(5)). */
+struct switches {
+	uint64_t left, lost;
+};
+
 /* Where a thread that is not running waits (proc_pid_syscall(5)). nr is -1 when it is not in a system call. */
 struct blocked {
 	int nr;
@@ -71,6 +76,7 @@ int thread_schedstat(const struct target *target, const struct thread *thread, s
 int thread_state(const struct target *target, const struct thread *thread, char *letter); /* R S D T t Z X I */
 /* The CPU that it runs on, or ran on last. */
 int thread_cpu(const struct target *target, const struct thread *thread);
+int thread_switches(const struct target *target, const struct thread *thread, struct switches *out);
 int thread_read_name(const struct target *target, struct thread *thread);
 /* Returns 1 and fills *out when the thread waits, 0 when it is running or ready to run. */
 int thread_blocked(const struct target *target, const struct thread *thread, struct blocked *out);

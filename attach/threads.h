@@ -37,6 +37,9 @@ struct entry {
 	size_t place; /* in its list */
 	bool cold;
 	bool met; /* looked at before */
+	struct switches switches; /* when it was last sampled */
+	unsigned stops; /* of it, since */
+	uint64_t instant; /* the last tick that looked at it with CPUs held */
 	bool unnamed; /* its samples carry no TID */
 	bool gone; /* has ended; stays until it leaves /proc/PID/task */
 	bool refused; /* could not be seized */
@@ -55,7 +58,7 @@ struct entry {
 	uint64_t charged_wall_ns; /* wall time (clock) up to here has been charged */
 	uint64_t charged_tick; /* the last tick that was counted */
 	uint64_t interrupted_at_ns; /* when it was asked to stop */
-	uint64_t interrupted_tick, interrupted_tick_ns; /* by that tick */
+	uint64_t interrupted_tick, interrupted_tick_ns, interrupted_woke_ns; /* by that tick */
 	uint64_t wait_before_ns; /* how long it had ever waited for a CPU by then */
 	int blocked_nr; /* the last system call seen, for restart_syscall(2), which hides it */
 	bool held; /* stopped, and kept so while the sampler holds */

@@ -114,17 +114,28 @@ static void go_on_sleeping(struct sampler *s, struct entry *entry)
 		threads_cool(&s->threads, entry);
 }
 
-/* Asleep now? Then it is charged as such, if that is wanted. -1 when the thread is gone. */
-static int fell_asleep(struct sampler *s, struct entry *entry)
+/* Asleep now? Then it is charged as such, if that is wanted. */
+static bool fell_asleep(struct sampler *s, struct entry *entry)
 {
 	struct blocked blocked;
-	int waits = thread_blocked(s->target, &entry->thread, &blocked);
-	if (waits <= 0 || !wants_state(s))
-		return waits;
-	if (!watch_begin_sleep(s, entry, &blocked))
-		return 0;
-	ledger_charge_sleep(s, entry, s->tick, s->tick_ns);
-	return 1;
+	if (thread_blocked(s->target, &entry->thread, &blocked) <= 0)
+		return false;
+	if (wants_state(s)) {
+		if (!watch_begin_sleep(s, entry, &blocked))
+			return false;
+		ledger_charge_sleep(s, entry, s->tick, s->tick_ns);
+	}
+	entry->asleep = true;
+	if (!entry->met)
+		entry->calm = CALM_WHEN_MET;
+	entry->met = true;
+	return true;
+}
+
+/* Seen at this tick's instant. A profile of CPU time wants to know no more. */
+static bool was_at_instant(const struct sampler *s, const struct entry *entry)
+{
+	return entry->instant == s->tick && (!wants_state(s) || entry->interrupted_tick == s->tick);
 }
 
 static void look_at(struct sampler *s, struct entry *entry)
@@ -134,21 +145,17 @@ static void look_at(struct sampler *s, struct entry *entry)
 		return;
 	}
 	threads_heat(&s->threads, entry);
+	if (was_at_instant(s, entry)) {
+		entry->asleep = false;
+		return;
+	}
 	entry->last = entry->now;
 	/* A sleep that ended lasted at least until the tick before. */
 	ledger_charge_sleep(s, entry, s->tick - 1, s->last_tick_ns);
 	ledger_end_sleep(s, entry);
-	int waits = fell_asleep(s, entry);
-	entry->asleep = waits > 0;
-	if (waits > 0 && !entry->met)
-		entry->calm = CALM_WHEN_MET;
-	entry->met = true;
-	if (waits > 0)
+	entry->asleep = false;
+	if (fell_asleep(s, entry))
 		return;
-	if (waits < 0) {
-		is_gone(s, entry);
-		return;
-	}
 	if (entry->thread.interrupted || entry->thread.listening) {
 		s->result->pending += entry->thread.interrupted;
 		return;
@@ -179,6 +186,15 @@ static void watch_hot(struct sampler *s)
 		entry->fresh = false;
 		look_at(s, entry);
 	}
+}
+
+void watch_plan_instant(struct sampler *s)
+{
+	const struct entry_list *hot = &s->threads.hot;
+	size_t most = pace_batch(&s->pace), n = hot->n < most ? hot->n : most;
+	/* Where they are too many, each in its turn. */
+	for (s->n_batch = 0; s->n_batch < n; s->n_batch++)
+		s->batch[s->n_batch] = hot->v[(s->tick * n + s->n_batch) % hot->n];
 }
 
 /* A thread that slept on has used no CPU time: while the process's clock shows no more than the hot threads
