@@ -326,8 +326,9 @@ void harvest_ask(struct sampler *s, struct entry *entry)
 	s->due += entry->due;
 }
 
-/* Where we run, nobody else does: what its threads do there at the instant that is sampled is not to be known. We stay
- * away from the CPUs that the target runs on, or, where there is no other, are on each of them for some time. */
+/* Where we run, nobody else does: what its threads do there at the instant that is sampled is not to be known.
+ * We stay away from the CPUs that the target runs on, or, where there is no other, are on each of them for some
+ * time. */
 static void choose_cpu(struct sampler *s)
 {
 	cpu_set_t theirs;
@@ -384,17 +385,20 @@ void harvest_batch(struct sampler *s)
 	end_batch(s);
 }
 
-/* Does it run, or wait for a CPU? With CPUs held: who ran until then has been charged for it, for the kernel brings
- * accounts up to date when it preempts (update_curr() in kernel/sched/fair.c). */
+static bool may_be_stopped(const struct sampler *s, const struct entry *entry)
+{
+	return !entry->gone && !entry->refused && !entry->thread.interrupted && !entry->thread.listening &&
+	       entry->back_off.until_ns <= s->tick_ns && !(wants_state(s) && entry->asleep);
+}
+
+/* Does it run, or wait for a CPU? With CPUs held: who ran until then has been charged for it, for the kernel
+ * brings accounts up to date when it preempts (update_curr() in kernel/sched/fair.c). */
 static bool may_run(struct sampler *s, struct entry *entry)
 {
 	struct blocked unused;
 	struct schedstat held;
-	if (entry->gone || entry->refused || entry->thread.interrupted || entry->thread.listening ||
-		entry->back_off.until_ns > s->tick_ns || (wants_state(s) && entry->asleep) ||
-		thread_schedstat(s->target, &entry->thread, &held) != 0)
-		return false;
-	if ((entry->asleep && held.count == entry->last.count) ||
+	if (thread_schedstat(s->target, &entry->thread, &held) != 0 ||
+		(entry->asleep && held.count == entry->last.count) ||
 		(!wants_state(s) && held.run_ns == entry->now.run_ns))
 		return false;
 	entry->asleep = thread_blocked(s->target, &entry->thread, &unused) != 0;
@@ -428,6 +432,8 @@ void harvest_instant(struct sampler *s)
 	size_t n = 0;
 	for (size_t i = 0; i < s->n_batch && (i == 0 || now_ns(CLOCK_MONOTONIC) < until); i++) {
 		struct entry *entry = s->batch[i];
+		if (!may_be_stopped(s, entry))
+			continue;
 		entry->instant = s->tick;
 		if (!may_run(s, entry))
 			continue;

@@ -36,7 +36,8 @@ struct holder {
 
 struct holders {
 	bool realtime;
-	_Atomic uint64_t next_ns; /* the time that holders sleep for, if they are not awake for the one before */
+	_Atomic uint64_t
+		next_ns; /* the time that holders sleep for, if they are not awake for the one before */
 	_Atomic uint64_t ready; /* the sampling thread has come for this time */
 	_Atomic uint64_t over; /* this time is over, even if it has not come yet */
 	_Atomic int own_cpu; /* the sampling thread's */

@@ -1,12 +1,12 @@
 /* Holding CPUs: whoever runs on one is made to stand still between two of its instructions, without being told.
  *
- * An interrupt (ptrace(2), PTRACE_INTERRUPT) marks a thread first and reaches its CPU microseconds later. A thread
- * that comes to the end of a system call meanwhile stops there: work between two calls that takes no longer than
- * the interrupt's way would never be seen, and its time be shown as the calls'. So, before threads are
- * interrupted, threads of ours take the CPUs that they run on. What is preempted goes on in the kernel if it is
- * there, up to the call's end at most, and not at all if it is not; and a mark that is set on it then is found at
- * once. To wake a holder up for this would be such a mark itself: each has a timer of its own CPU (hrtimers), set
- * beforehand, and no other CPU has a part in it.
+ * An interrupt (ptrace(2), PTRACE_INTERRUPT) marks a thread first and reaches its CPU microseconds later. A
+ * thread that comes to the end of a system call meanwhile stops there: work between two calls that takes no
+ * longer than the interrupt's way would never be seen, and its time be shown as the calls'. So, before threads
+ * are interrupted, threads of ours take the CPUs that they run on. What is preempted goes on in the kernel if
+ * it is there, up to the call's end at most, and not at all if it is not; and a mark that is set on it then is
+ * found at once. To wake a holder up for this would be such a mark itself: each has a timer of its own CPU
+ * (hrtimers), set beforehand, and no other CPU has a part in it.
  *
  * A CPU has a holder if threads of the target were seen there lately. All calls are the sampling thread's. */
 #ifndef ATTACH_HOLDERS_H
@@ -28,13 +28,13 @@ void holders_free(struct holders *holders);
 
 /* A thread of the target was seen on this CPU: it is held at the next times. */
 void holders_want(struct holders *holders, int cpu);
-/* To be called once before each holders_take(): the time (CLOCK_MONOTONIC) of the one after it. For the first there
- * is none, and it holds nothing. */
+/* To be called once before each holders_take(): the time (CLOCK_MONOTONIC) of the one after it. For the first
+ * there is none, and it holds nothing. */
 void holders_set(struct holders *holders, uint64_t next_ns);
-/* Waits for its time, and until all CPUs that were wanted lately are held, but for the caller's own, where nobody
- * else runs; not if that is a fraction of a millisecond away, or past. They stay so until holders_let_go(), and for
- * no longer than a fraction of a millisecond in any case. Returns the time since when the first is held; 0: none
- * is. */
+/* Waits for its time, and until all CPUs that were wanted lately are held, but for the caller's own, where
+ * nobody else runs; not if that is a fraction of a millisecond away, or past. They stay so until
+ * holders_let_go(), and for no longer than a fraction of a millisecond in any case. Returns the time since when
+ * the first is held; 0: none is. */
 uint64_t holders_take(struct holders *holders);
 /* Also when nothing was taken: who would come later does not come. */
 void holders_let_go(struct holders *holders);

@@ -105,8 +105,8 @@ static void back_off(struct sampler *s, struct entry *entry, const struct stack 
 	b->clean = 0;
 }
 
-/* What the thread has done since its last sample, by the kernel's count: lost its CPU to another, and left it of its own
- * will, other than for our stops. */
+/* What the thread has done since its last sample, by the kernel's count: lost its CPU to another, and left it
+ * of its own will, other than for our stops. */
 static void count_switches(struct sampler *s, struct entry *entry, bool *lost, bool *left)
 {
 	struct switches now;
@@ -119,9 +119,9 @@ static void count_switches(struct sampler *s, struct entry *entry, bool *lost, b
 	entry->stops = 0;
 }
 
-/* Is that what switching to another thread and back takes, with looks at the clock there? It is learned from threads
- * that were in their own code: these were preempted, and not woken up. Programs that are hardly ever seen there have to
- * do with what is known of all. */
+/* Is that what switching to another thread and back takes, with looks at the clock there? It is learned from
+ * threads that were in their own code: these were preempted, and not woken up. Programs that are hardly ever
+ * seen there have to do with what is known of all. */
 static bool is_usual(struct delays *delays, int64_t ns, bool in_call)
 {
 	int64_t usual;
@@ -131,9 +131,10 @@ static bool is_usual(struct delays *delays, int64_t ns, bool in_call)
 	return ns - usual > -UNUSUAL_NS && ns - usual < UNUSUAL_NS;
 }
 
-/* Was the thread on a CPU at the instant that is sampled? It then lost it, and waited for one as long as another ran in
- * its place: the holder, or we, where we run ourselves. Longer, if it had none before; shorter, if it was woken up since.
- * A CPU that was not held says less: what slept by the time of the stop may have slept before. */
+/* Was the thread on a CPU at the instant that is sampled? It then lost it, and waited for one as long as
+ * another ran in its place: the holder, or we, where we run ourselves. Longer, if it had none before; shorter,
+ * if it was woken up since. A CPU that was not held says less: what slept by the time of the stop may have
+ * slept before. */
 static bool had_cpu(struct sampler *s, const struct taken *taken, int cpu)
 {
 	bool own = holders_own(s->holders, cpu);
@@ -146,9 +147,9 @@ static bool had_cpu(struct sampler *s, const struct taken *taken, int cpu)
 	return !taken->blocked && waited < (own ? ours : 0) + LONG_NS;
 }
 
-/* Does the place where it stopped stand for the CPU time that it has used since its last sample? Where it was on a CPU at
- * an instant that has nothing to do with it, and where it was preempted, if it has done nothing but run since. Not
- * where it slept, or was woken up. */
+/* Does the place where it stopped stand for the CPU time that it has used since its last sample? Where it was
+ * on a CPU at an instant that has nothing to do with it, and where it was preempted, if it has done nothing but
+ * run since. Not where it slept, or was woken up. */
 static bool stands_for_its_time(struct sampler *s, struct entry *entry, const struct taken *taken)
 {
 	bool lost, left;

@@ -199,8 +199,7 @@ static void settle_accounts(struct sampler *s, struct costs *before)
 {
 	if (!s->clock_is_fresh)
 		return;
-	struct costs now = {
-		now_ns(CLOCK_MONOTONIC), own_cpu_ns(s), s->stopped_ns, s->last_cpu_ns};
+	struct costs now = {now_ns(CLOCK_MONOTONIC), own_cpu_ns(s), s->stopped_ns, s->last_cpu_ns};
 	pace_spent(&s->pace, now.time_ns - before->time_ns, now.own_ns - before->own_ns,
 		now.stopped_ns - before->stopped_ns, now.target_ns - before->target_ns);
 	*before = now;

@@ -21,7 +21,8 @@ struct taken {
 	int64_t wall_ns;
 	int64_t late_ns, late_ticks; /* of wall time, after the tick that asked: no CPU to stop on was free */
 	const char *state, *syscall;
-	uint64_t tick, woke_ns, waited_ns; /* entry->interrupted_tick, interrupted_woke_ns and waited_ns at the stop */
+	uint64_t tick, woke_ns,
+		waited_ns; /* entry->interrupted_tick, interrupted_woke_ns and waited_ns at the stop */
 	bool instant; /* that tick's */
 	bool in_call, blocked; /* it stood at the end of a system call; in which it had slept */
 	bool cut_short; /* a system call that our stop may have cut short was on its way out */
@@ -127,10 +128,10 @@ void harvest_events(struct sampler *s);
 void harvest_wait(struct sampler *s, uint64_t deadline_ns);
 /* Interrupts s->batch, takes a sample of what stops, then walks and charges. None is waited for alone. */
 void harvest_batch(struct sampler *s);
-/* The same, for those of s->batch that run now, with the CPUs held that they were seen on: each is sampled where it was
- * at one instant. A profile of CPU time has nothing of those that sleep then, or wait for a CPU: they stand where they
- * were preempted, which may be anywhere, or where they were woken up, which is where they used none. Their time goes
- * to the next sample that finds them on a CPU. */
+/* The same, for those of s->batch that run now, with the CPUs held that they were seen on: each is sampled
+ * where it was at one instant. A profile of CPU time has nothing of those that sleep then, or wait for a CPU:
+ * they stand where they were preempted, which may be anywhere, or where they were woken up, which is where they
+ * used none. Their time goes to the next sample that finds them on a CPU. */
 void harvest_instant(struct sampler *s);
 /* Asks a thread to stop: s->due counts it until it does. */
 void harvest_ask(struct sampler *s, struct entry *entry);

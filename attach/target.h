@@ -21,7 +21,8 @@ struct schedstat {
 	uint64_t run_ns, wait_ns, count;
 };
 
-/* How often a thread has left its CPU: for it waited for something, and for another thread (proc_pid_status(5)). */
+/* How often a thread has left its CPU: for it waited for something, and for another thread
+ * (proc_pid_status(5)). */
 struct switches {
 	uint64_t left, lost;
 };

@@ -90,3 +90,15 @@ def test_a_thread_that_sleeps_has_no_cpu_samples(start, tool):
     # Main sleeps in pause() all the time.
     assert profile.share(lambda sample: sample.numbers["tid"] == target.pid,
                          [sample for sample in profile.samples if "tid" in sample.numbers]) < 0.01
+
+
+@pytest.mark.parametrize("kind, less, more", [("calls", 0.25), ("waits", 0.25)])
+def test_work_between_two_system_calls_is_seen(start, tool, figure, kind, bound):
+    """An interrupt takes longer to arrive than this work lasts: samples that waited for it would all be at the end of a call (97 and 69 % were). What a
+    call does on its way to sleep is seen less than it should be: many kernels do not let it be preempted there."""
+    target = start("between", kind)
+    profile = tool.record(target.pid, "-r", 299, duration="4s").load()
+    truth = float(target.finish().split()[1])
+    found = profile.share(lambda sample: {"call", "await"} & set(sample.functions), profile.stacks)
+    figure(f"{kind}: {found:.1%} of the time in calls, by the program's own account {truth:.1%}")
+    assert abs(found - truth) < bound, profile.chains()

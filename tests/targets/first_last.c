@@ -1,5 +1,5 @@
-/* Burns 60 ms of CPU before anything else of the program runs (the dynamic linker calls it), 60 ms in main and 60 ms
- * when all else is over. */
+/* Burns 60 ms of CPU before anything else of the program runs (the dynamic linker calls it), 60 ms in main and
+ * 60 ms when all else is over. */
 #include "target.h"
 
 static volatile uint64_t sink = 1;
