@@ -105,16 +105,16 @@ static void back_off(struct sampler *s, struct entry *entry, const struct stack 
 	b->clean = 0;
 }
 
-/* What the thread has done since its last sample, by the kernel's count: lost its CPU to another, and left it
- * of its own will, other than for our stops. */
-static void count_switches(struct sampler *s, struct entry *entry, bool *lost, bool *left)
+/* How often the thread has lost its CPU to another since its last sample, and left it of its own will, other
+ * than for our stops. */
+static void count_switches(struct sampler *s, struct entry *entry, struct switches *since)
 {
 	struct switches now;
-	*lost = *left = true;
+	*since = (struct switches){.lost = 1, .left = 1};
 	if (thread_switches(s->target, &entry->thread, &now) != 0)
 		return;
-	*lost = now.lost != entry->switches.lost;
-	*left = now.left != entry->switches.left + entry->stops;
+	since->lost = now.lost - entry->switches.lost;
+	since->left = now.left - entry->switches.left - entry->stops;
 	entry->switches = now;
 	entry->stops = 0;
 }
@@ -131,20 +131,31 @@ static bool is_usual(struct delays *delays, int64_t ns, bool in_call)
 	return ns - usual > -UNUSUAL_NS && ns - usual < UNUSUAL_NS;
 }
 
-/* Was the thread on a CPU at the instant that is sampled? It then lost it, and waited for one as long as
- * another ran in its place: the holder, or we, where we run ourselves. Longer, if it had none before; shorter,
- * if it was woken up since. A CPU that was not held says less: what slept by the time of the stop may have
- * slept before. */
-static bool had_cpu(struct sampler *s, const struct taken *taken, int cpu)
+/* For how long did another run in the place of what ran on the CPU at the instant: the holder, or we, where we
+ * run ourselves? 0: none did, or the sample is of no instant. */
+static int64_t held_for(const struct sampler *s, const struct taken *taken, int cpu)
 {
-	bool own = holders_own(s->holders, cpu);
-	int64_t waited = (int64_t)taken->waited_ns;
-	int64_t ours = (int64_t)(taken->stopped_at_ns - taken->woke_ns);
-	int64_t others = own ? ours : (int64_t)holders_held_ns(s->holders, cpu);
-	if (taken->instant && taken->tick == s->tick && others > 0)
-		return is_usual(&s->delays[own], waited - others, taken->in_call);
-	s->result->slid += taken->in_call && !taken->blocked;
-	return !taken->blocked && waited < (own ? ours : 0) + LONG_NS;
+	if (!taken->instant || taken->tick != s->tick)
+		return 0;
+	return holders_own(s->holders, cpu) ? (int64_t)(taken->stopped_at_ns - taken->woke_ns)
+					    : (int64_t)holders_held_ns(s->holders, cpu);
+}
+
+/* Was the thread on a CPU at the instant that is sampled? It then lost it, and waited for one as long as
+ * another ran in its place. Longer, if it had none before; shorter, if it was woken up since. */
+static bool was_preempted(
+	struct sampler *s, const struct taken *taken, const struct switches *since, int64_t held_ns, bool own)
+{
+	bool usual = is_usual(&s->delays[own], (int64_t)taken->waited_ns - held_ns, taken->in_call);
+	return usual && since->lost > 0;
+}
+
+/* Without an instant: did it run when it was interrupted? What slept by the time of the stop may have slept
+ * before, and what stopped at the end of a system call may have come from work before it. */
+static bool ran_until_its_stop(const struct taken *taken, bool own)
+{
+	uint64_t ours = own ? taken->stopped_at_ns - taken->woke_ns : 0;
+	return !taken->blocked && taken->waited_ns < ours + LONG_NS;
 }
 
 /* Does the place where it stopped stand for the CPU time that it has used since its last sample? Where it was
@@ -152,14 +163,18 @@ static bool had_cpu(struct sampler *s, const struct taken *taken, int cpu)
  * run since. Not where it slept, or was woken up. */
 static bool stands_for_its_time(struct sampler *s, struct entry *entry, const struct taken *taken)
 {
-	bool lost, left;
+	thread_keep_files(s->target, &entry->thread);
 	int cpu = thread_cpu(s->target, &entry->thread);
 	holders_want(s->holders, cpu);
 	if (wants_state(s))
 		return true;
-	count_switches(s, entry, &lost, &left);
-	bool had = had_cpu(s, taken, cpu);
-	return !left || (had && (lost || !taken->instant));
+	struct switches since;
+	bool own = holders_own(s->holders, cpu);
+	int64_t held_ns = held_for(s, taken, cpu);
+	count_switches(s, entry, &since);
+	bool had = held_ns > 0 ? was_preempted(s, taken, &since, held_ns, own) : ran_until_its_stop(taken, own);
+	s->result->slid += held_ns == 0 && had && taken->in_call;
+	return had || since.left == 0;
 }
 
 static void charge_stack(struct sampler *s, const struct taken *taken, const struct stack *stack)

@@ -118,6 +118,12 @@ static void add_losses(struct report *report, const struct sampler_result *resul
 			"unnamed   %" PRIu64
 			" threads came after so many others that their samples carry no tid label",
 			result->threads_unnamed);
+	if (result->slid * 100 > result->samples)
+		report_add(report,
+			"slid      %" PRIu64
+			" samples may show the end of a system call instead of work before it: their CPU "
+			"could not be held",
+			result->slid);
 	if (result->threads_refused > 0)
 		report_add(
 			report, "refused   %" PRIu64 " threads could not be sampled", result->threads_refused);

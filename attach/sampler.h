@@ -46,11 +46,11 @@ struct sampler_result {
 	uint64_t samples; /* with a stack, running and asleep; a sleep counts at every tick */
 	uint64_t threads, threads_refused;
 	uint64_t threads_unnamed; /* of the threads, those whose samples carry no TID: too many came and went */
+	/* Samples that may show the end of a system call for work up to it: their CPU was not held. */
+	uint64_t slid;
 	/* Times that a running thread was not sampled in its tick: it did not stop in time (no CPU), for it
 	 * waited uninterruptibly, it had still not stopped since an earlier tick, there was no room for its
 	 * stack. */
-	uint64_t slid; /* samples that may show the end of a system call for work up to it: their CPU was not
-			  held */
 	uint64_t late_stops, uninterruptible, pending, no_room;
 	uint64_t eintr_repaired;
 	uint64_t short_counts; /* system calls that returned less because of a stop */

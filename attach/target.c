@@ -142,7 +142,7 @@ static int keep(const struct target *target, int fd)
 
 int thread_open(const struct target *target, pid_t tid, struct thread *thread)
 {
-	struct thread t = {.tid = tid};
+	struct thread t = {.tid = tid, .stat_fd = -1, .status_fd = -1};
 	t.schedstat_fd = open_thread_file(target, tid, "schedstat");
 	t.syscall_fd = t.schedstat_fd < 0 ? -1 : open_thread_file(target, tid, "syscall");
 	if (t.syscall_fd < 0 || thread_read_name(target, &t) != 0) {
@@ -170,7 +170,7 @@ static ssize_t read_thread_file(
 
 void thread_close(struct thread *thread)
 {
-	int *fds[] = {&thread->schedstat_fd, &thread->syscall_fd};
+	int *fds[] = {&thread->schedstat_fd, &thread->syscall_fd, &thread->stat_fd, &thread->status_fd};
 	for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) {
 		if (*fds[i] >= 0)
 			close(*fds[i]);
@@ -269,16 +269,24 @@ int thread_cpu(const struct target *target, const struct thread *thread)
 {
 	char text[1024];
 	unsigned long long cpu;
-	if (read_thread_file(target, thread->tid, -1, "stat", text, sizeof text) <= 0 ||
+	if (read_thread_file(target, thread->tid, thread->stat_fd, "stat", text, sizeof text) <= 0 ||
 		!stat_field(text, 39, &cpu) || cpu > INT_MAX)
 		return -1;
 	return (int)cpu;
 }
 
+void thread_keep_files(const struct target *target, struct thread *thread)
+{
+	if (thread->stat_fd < 0)
+		thread->stat_fd = keep(target, open_thread_file(target, thread->tid, "stat"));
+	if (thread->status_fd < 0)
+		thread->status_fd = keep(target, open_thread_file(target, thread->tid, "status"));
+}
+
 int thread_switches(const struct target *target, const struct thread *thread, struct switches *out)
 {
 	char text[4096];
-	if (read_thread_file(target, thread->tid, -1, "status", text, sizeof text) <= 0)
+	if (read_thread_file(target, thread->tid, thread->status_fd, "status", text, sizeof text) <= 0)
 		return -1;
 	long left = status_number(text, "voluntary_ctxt_switches");
 	long lost = status_number(text, "nonvoluntary_ctxt_switches");

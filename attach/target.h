@@ -36,7 +36,9 @@ struct blocked {
 
 struct thread {
 	pid_t tid;
-	int schedstat_fd, syscall_fd; /* kept open: a read then costs a fifth; -1 when descriptors are few */
+	/* Kept open: a read then costs a fifth. -1 when descriptors are few; the last two until
+	 * thread_keep_files(). */
+	int schedstat_fd, syscall_fd, stat_fd, status_fd;
 	char name[16];
 	bool seized;
 	bool interrupted; /* asked to stop, has not yet */
@@ -77,6 +79,8 @@ int thread_schedstat(const struct target *target, const struct thread *thread, s
 int thread_state(const struct target *target, const struct thread *thread, char *letter); /* R S D T t Z X I */
 /* The CPU that it runs on, or ran on last. */
 int thread_cpu(const struct target *target, const struct thread *thread);
+/* For a thread that thread_cpu() and thread_switches() are asked about again and again. */
+void thread_keep_files(const struct target *target, struct thread *thread);
 int thread_switches(const struct target *target, const struct thread *thread, struct switches *out);
 int thread_read_name(const struct target *target, struct thread *thread);
 /* Returns 1 and fills *out when the thread waits, 0 when it is running or ready to run. */

@@ -92,7 +92,7 @@ def test_a_thread_that_sleeps_has_no_cpu_samples(start, tool):
                          [sample for sample in profile.samples if "tid" in sample.numbers]) < 0.01
 
 
-@pytest.mark.parametrize("kind, less, more", [("calls", 0.25), ("waits", 0.25)])
+@pytest.mark.parametrize("kind, bound", [("calls", 0.25), ("waits", 0.25)])
 def test_work_between_two_system_calls_is_seen(start, tool, figure, kind, bound):
     """An interrupt takes longer to arrive than this work lasts: samples that waited for it would all be at the end of a call (97 and 69 % were). What a
     call does on its way to sleep is seen less than it should be: many kernels do not let it be preempted there."""
