@@ -13,6 +13,7 @@ enum {
 	LEAD_STEP_NS = 1000, /* and four times that for the first times */
 	LEAD_FIRST = 32,
 	LEAD_MOST_NS = 200000,
+	MANY = 4, /* threads that have run lately */
 	INSTANT_NS = 30000, /* of looking for threads that run, while CPUs are held */
 	LOOK_NS = 30000, /* looking for its stop without sleeping */
 };
@@ -391,15 +392,31 @@ static bool may_be_stopped(const struct sampler *s, const struct entry *entry)
 	       entry->back_off.until_ns <= s->tick_ns && !(wants_state(s) && entry->asleep);
 }
 
+/* Of many threads most may wait for a CPU. To interrupt these would be work for nothing. */
+static void look_before(struct sampler *s)
+{
+	struct schedstat before;
+	for (size_t i = 0; i < s->n_batch; i++) {
+		struct entry *entry = s->batch[i];
+		if (!entry->gone && thread_schedstat(s->target, &entry->thread, &before) == 0) {
+			entry->before_ns = before.run_ns;
+			entry->before = s->tick;
+		}
+	}
+}
+
 /* Does it run, or wait for a CPU? With CPUs held: who ran until then has been charged for it, for the kernel
- * brings accounts up to date when it preempts (update_curr() in kernel/sched/fair.c). */
+ * brings accounts up to date when it preempts (update_curr() in kernel/sched/fair.c). Whom we preempted
+ * ourselves, it was before we could look. */
 static bool may_run(struct sampler *s, struct entry *entry)
 {
 	struct blocked unused;
 	struct schedstat held;
+	bool looked = entry->before == s->tick && !holders_own(s->holders, entry->cpu);
+	uint64_t known_ns = looked ? entry->before_ns : entry->now.run_ns;
 	if (thread_schedstat(s->target, &entry->thread, &held) != 0 ||
 		(entry->asleep && held.count == entry->last.count) ||
-		(!wants_state(s) && held.run_ns == entry->now.run_ns))
+		(!wants_state(s) && held.run_ns == known_ns))
 		return false;
 	entry->asleep = thread_blocked(s->target, &entry->thread, &unused) != 0;
 	entry->last = held;
@@ -407,15 +424,16 @@ static bool may_run(struct sampler *s, struct entry *entry)
 	return !entry->asleep;
 }
 
-/* We and the holders are to be there at the same time: who is first waits for the other. */
-static void learn_lead(struct sampler *s, uint64_t ready_ns)
+/* We and the holders are to be there at the same time: who is first waits for the other. We should be, where
+ * there is something to look at before. */
+static void learn_lead(struct sampler *s, uint64_t ready_ns, bool looked)
 {
 	uint64_t step = s->instants_held < LEAD_FIRST ? 4 * LEAD_STEP_NS : LEAD_STEP_NS;
 	if (s->held_ns == 0)
 		return;
 	s->instants_held++;
 	if (s->held_ns < ready_ns && s->lead_ns < LEAD_MOST_NS)
-		s->lead_ns += step;
+		s->lead_ns += looked ? 2 * step : step;
 	else if (s->held_ns >= ready_ns)
 		s->lead_ns -= s->lead_ns > step ? step : s->lead_ns;
 }
@@ -426,10 +444,14 @@ void harvest_instant(struct sampler *s)
 	if (s->n_batch == 0)
 		return;
 	priority_raise(&s->priority);
-	uint64_t ready = now_ns(CLOCK_MONOTONIC), until = ready + INSTANT_NS;
+	bool many = s->n_batch > MANY && !wants_state(s);
+	if (many)
+		look_before(s);
+	uint64_t ready = now_ns(CLOCK_MONOTONIC);
 	s->held_ns = holders_take(s->holders);
-	learn_lead(s, ready);
+	learn_lead(s, ready, many);
 	size_t n = 0;
+	uint64_t until = now_ns(CLOCK_MONOTONIC) + INSTANT_NS;
 	for (size_t i = 0; i < s->n_batch && (i == 0 || now_ns(CLOCK_MONOTONIC) < until); i++) {
 		struct entry *entry = s->batch[i];
 		if (!may_be_stopped(s, entry))

@@ -164,7 +164,7 @@ static bool ran_until_its_stop(const struct taken *taken, bool own)
 static bool stands_for_its_time(struct sampler *s, struct entry *entry, const struct taken *taken)
 {
 	thread_keep_files(s->target, &entry->thread);
-	int cpu = thread_cpu(s->target, &entry->thread);
+	int cpu = entry->cpu = thread_cpu(s->target, &entry->thread);
 	holders_want(s->holders, cpu);
 	if (wants_state(s))
 		return true;

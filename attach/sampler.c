@@ -148,6 +148,8 @@ static void tick(struct sampler *s)
 	s->own_at_tick_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	s->tick++;
 	harvest_instant(s);
+	if (s->n_pending == 0)
+		priority_lower(&s->priority);
 	harvest_events(s);
 	ledger_charge_taken(s);
 	list_threads_if_changed(s);
@@ -173,10 +175,10 @@ static void tick(struct sampler *s)
 static void idle_until(struct sampler *s, uint64_t deadline)
 {
 	while (!s->running_out && now_ns(CLOCK_MONOTONIC) < deadline) {
+		/* A tick that waits for a CPU has missed its instant. */
+		priority_raise(&s->priority);
 		harvest_wait(s, deadline);
 		harvest_events(s);
-		if (s->n_pending == 0)
-			priority_lower(&s->priority);
 		/* Rather than at the next tick. But what stops meanwhile would wait for us. */
 		if ((s->n_taken > 0 && s->n_pending == 0) || copies_are_full(&s->copies) ||
 			s->n_taken >= PACE_BATCH)

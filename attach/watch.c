@@ -7,6 +7,7 @@ enum {
 	CALM_TICKS = 16, /* a sleep as long as this is not looked at any more at every tick */
 	CALM_WHEN_MET = 14, /* the sleep in which a thread was found counts as this old */
 	RESTART_SYSCALL = 219,
+	PLACE_TICKS = 4, /* after so many without a sample, the thread's CPU is looked up */
 };
 
 /* ---- sleeps ---- */
@@ -146,6 +147,12 @@ static void look_at(struct sampler *s, struct entry *entry)
 	}
 	threads_heat(&s->threads, entry);
 	if (was_at_instant(s, entry)) {
+		/* Whose CPU is not held does not seem to run. */
+		if (entry->interrupted_tick + PLACE_TICKS < s->tick && entry->placed + PLACE_TICKS < s->tick) {
+			entry->placed = s->tick;
+			entry->cpu = thread_cpu(s->target, &entry->thread);
+			holders_want(s->holders, entry->cpu);
+		}
 		entry->asleep = false;
 		return;
 	}
