@@ -14,7 +14,7 @@ OPTIMIZE ?= -O2 -g
 HARDEN ?= -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2
 HARDEN_LINK ?= -Wl,-z,relro,-z,now
 SANITIZE ?=
-PACKAGES := libunwind-ptrace libunwind-generic libdw libelf libprotobuf-c zlib liblzma libzstd
+PACKAGES := libunwind-ptrace libunwind-generic libdw libelf libprotobuf-c zlib liblzma libzstd ncursesw
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DCPROF_VERSION='"$(VERSION)"' $(OPTIMIZE) $(HARDEN) $(SANITIZE) $(WARNINGS) -I. -I$(BUILD)/gen \
 	$(shell pkg-config --cflags $(PACKAGES)) $(CFLAGS)
 # libiberty has no .pc file.

@@ -120,6 +120,7 @@ static void count_pause(struct sampler *s, const struct entry *entry, uint64_t s
 	pause -= others < pause ? others : pause;
 	histogram_add(&s->result->pauses, pause);
 	s->stopped_ns += pause;
+	s->result->stopped_ns = s->stopped_ns;
 	s->result->long_pauses += pause > s->options->max_pause_ns;
 }
 

@@ -266,19 +266,55 @@ void ledger_charge_sleep(struct sampler *s, struct entry *entry, uint64_t tick, 
 	count_walk(s, &entry->sleep.stack, ticks);
 }
 
-void ledger_end_sleep(struct sampler *s, struct entry *entry)
+/* Into the profile with what was gathered. */
+static void write_sleep(struct sampler *s, struct entry *entry)
 {
 	struct sleep *sleep = &entry->sleep;
-	if (sleep->state == NULL)
-		return;
 	struct labels labels;
 	fill_labels(s, entry, &labels);
 	labels.state = sleep->state;
 	labels.syscall = sleep->syscall;
 	if (sleep->ns > 0 || sleep->count > 0)
 		add(s, &sleep->stack, &labels, sleep->count, sleep->ns);
-	sleep->state = sleep->syscall = NULL;
 	sleep->count = sleep->ns = 0;
+}
+
+void ledger_end_sleep(struct sampler *s, struct entry *entry)
+{
+	if (entry->sleep.state == NULL)
+		return;
+	write_sleep(s, entry);
+	entry->sleep.state = entry->sleep.syscall = NULL;
+}
+
+void ledger_show_sleeps(struct sampler *s)
+{
+	for (size_t i = 0; i < THREAD_BUCKETS; i++)
+		for (struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next) {
+			if (entry->sleep.state == NULL || entry->gone)
+				continue;
+			ledger_charge_sleep(s, entry, s->tick, s->tick_ns);
+			write_sleep(s, entry);
+		}
+}
+
+/* A cold thread has used nothing since it was last charged. */
+static void charge_from_now(struct sampler *s, struct entry *entry)
+{
+	struct schedstat stat;
+	entry->charged_wall_ns = s->tick_ns;
+	entry->charged_tick = s->tick;
+	if (!entry->cold && !entry->gone && thread_schedstat(s->target, &entry->thread, &stat) == 0 &&
+		stat.run_ns > entry->charged_run_ns)
+		entry->charged_run_ns = stat.run_ns;
+}
+
+void ledger_open_window(struct sampler *s)
+{
+	s->tick_ns = now_ns(CLOCK_MONOTONIC);
+	for (size_t i = 0; i < THREAD_BUCKETS; i++)
+		for (struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
+			charge_from_now(s, entry);
 }
 
 /* ---- the end ---- */

@@ -6,6 +6,7 @@
 #include "attach/record_command.h"
 #include "attach/report_command.h"
 #include "attach/symbolize_command.h"
+#include "attach/top_command.h"
 #include "attach/ui.h"
 #include "attach/version.h"
 
@@ -21,6 +22,7 @@ static const struct {
 	{"check", check_command},
 	{"ps", ps_command},
 	{"symbolize", symbolize_command},
+	{"top", top_command},
 };
 
 int main(int argc, char **argv)

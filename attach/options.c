@@ -14,6 +14,7 @@ static const char help[] =
 	"       cprof-attach check PID | -n NAME             says whether it can be profiled, touching "
 	"nothing\n"
 	"       cprof-attach dump PID [OPTION]...            (see cprof-attach dump --help)\n"
+	"       cprof-attach top PID [OPTION]...             (see cprof-attach top --help)\n"
 	"       cprof-attach symbolize PROFILE [OPTION]...   (see cprof-attach symbolize --help)\n"
 	"Profile a running native program (C, C++, Rust, Go) from outside, and write a pprof file.\n"
 	"\n"
@@ -159,7 +160,7 @@ int options_pid(const char *text, pid_t *pid, struct error *err)
 	return 0;
 }
 
-static int parse_rate(const char *text, double *rate, struct error *err)
+int options_rate(const char *text, double *rate, struct error *err)
 {
 	char *end;
 	double number = strtod(text, &end);
@@ -183,7 +184,7 @@ static int parse_share(const char *text, double *share, struct error *err)
 	return 0;
 }
 
-static int parse_event(const char *text, enum profile_kind *kind, struct error *err)
+int options_event(const char *text, enum profile_kind *kind, struct error *err)
 {
 	if (strcmp(text, "cpu") == 0)
 		*kind = PROFILE_CPU;
@@ -289,9 +290,9 @@ static int parse_option(int option, struct options *options, struct error *err)
 		return error_set(err, "'%s' is not a duration: give 30, 30s, 1m30s or 500ms", optarg);
 	case 'r':
 	case 'F':
-		return parse_rate(optarg, &options->rate_hz, err);
+		return options_rate(optarg, &options->rate_hz, err);
 	case 'e':
-		return parse_event(optarg, &options->kind, err);
+		return options_event(optarg, &options->kind, err);
 	case 'o':
 		options->output = optarg;
 		return *optarg != '\0' ? 0 : error_set(err, "the output file's name is empty");

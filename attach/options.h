@@ -50,6 +50,8 @@ int options_pid(const char *text, pid_t *pid, struct error *err);
 bool options_duration(const char *text, int64_t *ns);
 
 /* One option's argument each, for every command that has it. -1 with the usage error. */
+int options_rate(const char *text, double *rate, struct error *err);
+int options_event(const char *text, enum profile_kind *kind, struct error *err);
 int options_tid(const char *text, struct options *options, struct error *err);
 int options_depth(const char *text, size_t *depth, struct error *err);
 int options_debug_path(const char *text, struct options *options, struct error *err);

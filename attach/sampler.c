@@ -11,6 +11,7 @@ enum {
 	 * thousands a second would fill memory, and nobody reads so many. */
 	NAMED_THREADS = 8192,
 	MAPS_EVERY_NS = 1000000000, /* maps are compared this often even if nothing seems new */
+	REST_NS = 10000000, /* how often is asked whether the next window may begin */
 	MOMENT_COPIES_BYTES = 1 << 30, /* of address space: no copy can be made smaller there */
 };
 
@@ -207,12 +208,38 @@ static void settle_accounts(struct sampler *s, struct costs *before)
 	*before = now;
 }
 
+/* A window is over: its profile is handed over, and whoever has it may fork, and take as long as names take to
+ * look up. Meanwhile only what the target's signals ask for is done. False when the run is over. */
+static bool turn_window(struct sampler *s, uint64_t window_start)
+{
+	const struct sampler_windows *windows = &s->options->windows;
+	int64_t length_ns = (int64_t)(s->tick_ns - window_start);
+	ledger_show_sleeps(s);
+	for (;;) {
+		struct profile *next = windows->turn(windows->context, s->profile, length_ns, s->result);
+		if (next != NULL) {
+			s->profile = next;
+			ledger_open_window(s);
+			return true;
+		}
+		s->target_gone = target_thread_count(s->target) < 0 || all_gone(s);
+		if (s->running_out || s->target_gone)
+			return false;
+		harvest_wait(s, now_ns(CLOCK_MONOTONIC) + REST_NS);
+		harvest_events(s);
+		if (s->n_pending == 0)
+			priority_lower(&s->priority);
+	}
+}
+
 static void run_ticks(struct sampler *s)
 {
+	int64_t window_ns = s->options->windows.window_ns;
 	uint64_t start = s->tick_ns, end = start + (uint64_t)s->options->duration_ns;
 	struct pace_limits limits = {
 		s->options->max_overhead, s->options->max_pause_ns, (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
 	struct costs costs = {start, own_cpu_ns(s), 0, s->last_cpu_ns};
+	uint64_t window_start = start;
 	pace_start(&s->pace, s->options->rate_hz, &limits, start);
 	uint64_t next = pace_next(&s->pace, start);
 	for (;;) {
@@ -235,6 +262,11 @@ static void run_ticks(struct sampler *s)
 		if (s->target_gone || is_over)
 			break;
 		settle_accounts(s, &costs);
+		if (window_ns > 0 && s->tick_ns - window_start >= (uint64_t)window_ns) {
+			if (!turn_window(s, window_start))
+				break;
+			window_start = s->tick_ns;
+		}
 		if (s->tick == 1) {
 			/* Meeting every thread is done once, and is no cost of sampling. */
 			pace_start(&s->pace, s->options->rate_hz, &limits, s->tick_ns);
@@ -311,8 +343,11 @@ static bool is_job_stopped(const struct sampler *s)
 static void finish(struct sampler *s, uint64_t start)
 {
 	harvest_settle(s);
-	ledger_charge_taken(s);
-	ledger_balance(s);
+	/* The last window is not whole, and its profile may be in other hands. */
+	if (s->options->windows.window_ns == 0) {
+		ledger_charge_taken(s);
+		ledger_balance(s);
+	}
 	s->result->duration_ns = (int64_t)(s->tick_ns - start);
 }
 

@@ -16,8 +16,24 @@
 
 #include <stdatomic.h>
 
+struct sampler_result;
+
+/* A run in windows, for a live view. What a window has not seen by its end is in none: there is no
+ * "[cpu between samples]". */
+struct sampler_windows {
+	int64_t window_ns; /* of each, about; 0: the run is one */
+	/* Called on the sampling thread when a window is over, with what it lasted: takes its profile over, and
+	 * returns the next window's. NULL: not yet; it is called again every few milliseconds, and until it
+	 * returns one no thread is stopped, nothing is charged, no lock is held and the space is not changed:
+	 * another thread may read it, and fork(2). A profile that was not handed over stays the caller's. */
+	struct profile *(*turn)(
+		void *context, struct profile *full, int64_t length_ns, const struct sampler_result *so_far);
+	void *context;
+};
+
 struct sampler_options {
 	enum profile_kind kind;
+	struct sampler_windows windows;
 	int64_t duration_ns;
 	double rate_hz;
 	const pid_t *tids; /* borrowed; n_tids 0: every thread */
@@ -58,6 +74,7 @@ struct sampler_result {
 	uint64_t stacks[STOP_KINDS], guessed; /* samples by the end of their walk */
 	uint64_t stops; /* of one thread each */
 	struct histogram pauses; /* of stopped threads that had a CPU: from the interrupt to going on */
+	uint64_t stopped_ns; /* their sum */
 	uint64_t long_pauses; /* of them longer than max_pause_ns */
 	uint64_t kernel_cpu_ns; /* what the kernel charged to the process (or the chosen threads) */
 	uint64_t between_cpu_ns; /* of it what no sample carries */

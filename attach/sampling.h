@@ -116,6 +116,10 @@ void ledger_charge_sleep(struct sampler *s, struct entry *entry, uint64_t tick, 
 void ledger_end_sleep(struct sampler *s, struct entry *entry);
 /* A thread that is not to be stopped now: its time goes to the stack that it had when it was last. */
 void ledger_charge_backed_off(struct sampler *s, struct entry *entry);
+/* Writes down what sleeps have gathered so far: they go on. */
+void ledger_show_sleeps(struct sampler *s);
+/* The next window begins now: what was used until now is charged to none. */
+void ledger_open_window(struct sampler *s);
 /* At the end: what no sample carries. */
 void ledger_balance(struct sampler *s);
 

@@ -26,6 +26,7 @@ const struct isolated_limits isolated_defaults = {
 struct isolated {
 	struct arena *arena;
 	const struct debug_places *places;
+	struct known *known; /* NULL: nothing is remembered */
 	struct isolated_limits limits;
 	int stop_fd;
 	int64_t left_ns; /* of total_wall_ns; negative: of the time for ELF symbols alone */
@@ -35,7 +36,8 @@ struct isolated {
 
 /* One question, as the child takes it. */
 struct question {
-	struct symbol_files *files; /* NULL: perfmap_fd */
+	const struct image *image; /* NULL: perfmap_fd */
+	struct symbol_files *files;
 	int perfmap_fd;
 	enum symbols_extent extent;
 	const uint64_t *vaddrs;
@@ -68,6 +70,11 @@ void isolated_free(struct isolated *isolated)
 void isolated_places(struct isolated *isolated, const struct debug_places *places)
 {
 	isolated->places = places;
+}
+
+void isolated_remember(struct isolated *isolated, struct known *known)
+{
+	isolated->known = known;
 }
 
 bool isolated_stopped(const struct isolated *isolated)
@@ -209,31 +216,44 @@ static void answer_nothing(struct symbolized *out, size_t n, struct symbol_quali
 	*quality = (struct symbol_quality){.addresses = n, .source = "none", .trouble = ""};
 }
 
+/* The child failed at this image, and would again. */
+static void note_failure(struct isolated *isolated, const struct question *question)
+{
+	if (isolated->known != NULL && question->image != NULL)
+		known_failed(isolated->known, question->image);
+}
+
+static int give_up(struct isolated *isolated, struct question *question, enum attempt last, const char *why)
+{
+	answer_nothing(question->out, question->n, question->quality);
+	if (last == ATTEMPT_NO_MEMORY)
+		return -1;
+	isolated->stopped = last == ATTEMPT_STOPPED;
+	if (isolated->stopped)
+		return say_trouble(isolated, question->quality, interrupted, "");
+	return say_trouble(
+		isolated, question->quality, "not named, because of the process that reads symbols: ", why);
+}
+
 static int look_up(struct isolated *isolated, struct question *question)
 {
 	char why[TROUBLE_BYTES] = "", again[TROUBLE_BYTES] = "";
 	enum attempt first = attempt(isolated, question, why);
 	if (first == ATTEMPT_GOOD)
 		return 0;
-	if (first == ATTEMPT_FAILED && question->files == NULL)
-		memcpy(again, why, sizeof again);
-	if (first == ATTEMPT_FAILED && question->files != NULL) {
-		question->extent = SYMBOLS_ELF;
-		enum attempt second = attempt(isolated, question, again);
-		if (second == ATTEMPT_GOOD)
-			return say_trouble(isolated, question->quality,
-				"ELF symbols alone, because of the process that reads debug information: ",
-				why);
-		first = second;
-	}
-	answer_nothing(question->out, question->n, question->quality);
-	if (first == ATTEMPT_NO_MEMORY)
-		return -1;
-	isolated->stopped = first == ATTEMPT_STOPPED;
-	if (isolated->stopped)
-		return say_trouble(isolated, question->quality, interrupted, "");
-	return say_trouble(
-		isolated, question->quality, "not named, because of the process that reads symbols: ", again);
+	if (first != ATTEMPT_FAILED)
+		return give_up(isolated, question, first, "");
+	note_failure(isolated, question);
+	if (question->files == NULL || question->extent == SYMBOLS_ELF)
+		return give_up(isolated, question, first, why);
+	question->extent = SYMBOLS_ELF;
+	enum attempt second = attempt(isolated, question, again);
+	if (second == ATTEMPT_GOOD)
+		return say_trouble(isolated, question->quality,
+			"ELF symbols alone, because of the process that reads debug information: ", why);
+	if (second == ATTEMPT_FAILED)
+		note_failure(isolated, question);
+	return give_up(isolated, question, second, again);
 }
 
 static bool add_missing(
@@ -245,22 +265,86 @@ static bool add_missing(
 	return added > 0;
 }
 
-int isolated_image(struct isolated *isolated, const struct image *image, const uint64_t *vaddrs, size_t n,
+static int ask_image(struct isolated *isolated, const struct image *image, const uint64_t *vaddrs, size_t n,
 	struct symbolized *out, struct symbol_quality *quality)
 {
 	struct symbol_files files;
+	unsigned failures = isolated->known != NULL ? known_failures(isolated->known, image) : 0;
 	answer_nothing(out, n, quality);
 	if (isolated->stopped)
 		return say_trouble(isolated, quality, interrupted, "");
+	if (failures > 1)
+		return say_trouble(
+			isolated, quality, "not named: the process that reads symbols failed before", "");
+	enum symbols_extent extent = failures > 0 ? SYMBOLS_ELF : SYMBOLS_ALL;
 	symbol_files_open(isolated->places, image, &files);
-	struct question question = {&files, -1, SYMBOLS_ALL, vaddrs, n, out, quality};
+	struct question question = {image, &files, -1, extent, vaddrs, n, out, quality};
 	int outcome = look_up(isolated, &question);
 	/* Only the child knows which split halves are needed: with them, once more. */
 	if (outcome == 0 && add_missing(isolated, quality, &files)) {
-		question.extent = SYMBOLS_ALL;
+		question.extent = extent;
 		outcome = look_up(isolated, &question);
 	}
 	symbol_files_close(&files);
+	return outcome;
+}
+
+/* Addresses that are not known, and where among all they stand. */
+struct unknown {
+	uint64_t *vaddrs;
+	size_t *places;
+	struct symbolized *found;
+	size_t n;
+};
+
+static int find_unknown(const struct known *known, const struct image *image, const uint64_t *vaddrs, size_t n,
+	struct symbolized *out, struct unknown *unknown)
+{
+	unknown->vaddrs = calloc(n + 1, sizeof *unknown->vaddrs);
+	unknown->places = calloc(n + 1, sizeof *unknown->places);
+	unknown->found = calloc(n + 1, sizeof *unknown->found);
+	if (unknown->vaddrs == NULL || unknown->places == NULL || unknown->found == NULL)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (known_find(known, image, vaddrs[i], &out[i]))
+			continue;
+		unknown->vaddrs[unknown->n] = vaddrs[i];
+		unknown->places[unknown->n++] = i;
+	}
+	return 0;
+}
+
+static int ask_unknown(struct isolated *isolated, const struct image *image, struct unknown *unknown,
+	struct symbolized *out, struct symbol_quality *quality)
+{
+	if (ask_image(isolated, image, unknown->vaddrs, unknown->n, unknown->found, quality) != 0)
+		return -1;
+	for (size_t i = 0; i < unknown->n; i++) {
+		struct symbolized *answer = &out[unknown->places[i]];
+		*answer = unknown->found[i];
+		/* What a signal kept from being named is asked the next time. */
+		if (isolated->stopped)
+			continue;
+		if (known_keep(isolated->known, image, unknown->vaddrs[i], answer) != 0)
+			return -1;
+		known_find(isolated->known, image, unknown->vaddrs[i], answer);
+	}
+	return 0;
+}
+
+int isolated_image(struct isolated *isolated, const struct image *image, const uint64_t *vaddrs, size_t n,
+	struct symbolized *out, struct symbol_quality *quality)
+{
+	if (isolated->known == NULL)
+		return ask_image(isolated, image, vaddrs, n, out, quality);
+	struct unknown unknown = {0};
+	answer_nothing(out, n, quality);
+	int outcome = find_unknown(isolated->known, image, vaddrs, n, out, &unknown);
+	if (outcome == 0 && unknown.n > 0)
+		outcome = ask_unknown(isolated, image, &unknown, out, quality);
+	free(unknown.vaddrs);
+	free(unknown.places);
+	free(unknown.found);
 	return outcome;
 }
 
@@ -270,6 +354,6 @@ int isolated_perfmap(struct isolated *isolated, int fd, const uint64_t *addresse
 	answer_nothing(out, n, quality);
 	if (isolated->stopped)
 		return say_trouble(isolated, quality, interrupted, "");
-	struct question question = {NULL, fd, SYMBOLS_ALL, addresses, n, out, quality};
+	struct question question = {NULL, NULL, fd, SYMBOLS_ALL, addresses, n, out, quality};
 	return look_up(isolated, &question);
 }

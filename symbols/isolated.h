@@ -5,6 +5,7 @@
 #define SYMBOLS_ISOLATED_H
 
 #include "symbols/confine.h"
+#include "symbols/known.h"
 #include "symbols/symbolizer.h"
 
 /* The most that one child, and all together, may use. */
@@ -21,11 +22,15 @@ struct isolated;
  * memory is out. */
 struct isolated *isolated_new(const struct isolated_limits *limits, int stop_fd);
 void isolated_free(struct isolated *isolated);
+/* From now on an image's addresses are asked once, and known after that: for who asks again and again. `known`
+ * is borrowed; an image's answers then live as long as it. *quality then speaks of what was asked anew. */
+void isolated_remember(struct isolated *isolated, struct known *known);
 /* Where debug files are looked for, besides /usr/lib/debug; borrowed, may be NULL. */
 void isolated_places(struct isolated *isolated, const struct debug_places *places);
 
-/* As symbolizer_files(): answers live as long as `isolated`. The caller has a single thread. quality->trouble
- * says when less was read than there is. -1 only when memory is out here. */
+/* As symbolizer_files(): answers live as long as `isolated`. The caller has a single thread, or its others hold
+ * no lock at that time that the child of a fork(2) would wait for (malloc's excepted). quality->trouble says
+ * when less was read than there is. -1 only when memory is out here. */
 int isolated_image(struct isolated *isolated, const struct image *image, const uint64_t *vaddrs, size_t n,
 	struct symbolized *out, struct symbol_quality *quality);
 

@@ -37,7 +37,8 @@ struct sandbox_answer {
 			 time" */
 };
 
-/* The caller has a single thread. The child is gone when this returns. */
+/* The caller has a single thread, or its others hold no lock at that time that `work` would wait for (those of
+ * malloc excepted). The child is gone when this returns. */
 void sandbox_run(const struct sandbox_job *job, struct sandbox_answer *answer);
 
 /* For `work`: writes all bytes; false when they cannot be written. */

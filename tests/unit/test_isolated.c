@@ -180,6 +180,65 @@ static void test_interrupted(void **state)
 	close(ends[1]);
 }
 
+/* What was found once is not read again: the second answer needs no child, which could not do it. */
+static void test_remembered(void **state)
+{
+	(void)state;
+	struct asked asked;
+	struct known *known = known_new();
+	assert_non_null(known);
+	ask(&asked, &isolated_defaults, -1);
+	isolated_remember(asked.isolated, known);
+	ask_again(&asked);
+	check_named(&asked, true);
+	isolated_free(asked.isolated);
+	struct isolated_limits none = isolated_defaults;
+	none.all_wall_ns = none.elf_wall_ns = 1;
+	asked.isolated = isolated_new(&none, -1);
+	assert_non_null(asked.isolated);
+	isolated_remember(asked.isolated, known);
+	ask_again(&asked);
+	assert_string_equal(asked.out.lines[0].function, "a_function_to_find");
+	assert_int_equal(known_failures(known, asked.image), 0);
+	known_free(known);
+	done(&asked);
+}
+
+/* What a child could not do is not tried every second. */
+static void test_failures_are_remembered(void **state)
+{
+	(void)state;
+	struct asked asked;
+	uint64_t vaddr = (uintptr_t)ask - (uintptr_t)__executable_start;
+	struct known *known = known_new();
+	struct isolated_limits limits = isolated_defaults;
+	assert_non_null(known);
+	ask(&asked, &isolated_defaults, -1);
+	isolated_free(asked.isolated);
+	limits.all_wall_ns = 1;
+	asked.isolated = isolated_new(&limits, -1);
+	isolated_remember(asked.isolated, known);
+	ask_again(&asked);
+	check_named(&asked, false);
+	assert_int_equal(known_failures(known, asked.image), 1);
+	isolated_free(asked.isolated);
+	/* Now it could, but is asked for ELF symbols alone. */
+	asked.isolated = isolated_new(&isolated_defaults, -1);
+	isolated_remember(asked.isolated, known);
+	assert_int_equal(
+		isolated_image(asked.isolated, asked.image, &vaddr, 1, &asked.out, &asked.quality), 0);
+	assert_string_equal(asked.out.lines[0].function, "ask");
+	assert_int_equal(asked.out.lines[0].line, 0);
+	known_failed(known, asked.image);
+	vaddr++;
+	assert_int_equal(
+		isolated_image(asked.isolated, asked.image, &vaddr, 1, &asked.out, &asked.quality), 0);
+	check_nothing(&asked);
+	assert_string_not_equal(asked.quality.trouble, "");
+	known_free(known);
+	done(&asked);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +248,8 @@ int main(void)
 		cmocka_unit_test(test_addresses_when_elf_is_too_much),
 		cmocka_unit_test(test_time_for_all_modules),
 		cmocka_unit_test(test_interrupted),
+		cmocka_unit_test(test_remembered),
+		cmocka_unit_test(test_failures_are_remembered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
