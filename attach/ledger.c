@@ -125,7 +125,9 @@ static void count_switches(struct sampler *s, struct entry *entry, struct switch
 static bool is_usual(struct delays *delays, int64_t ns, bool in_call)
 {
 	int64_t usual;
-	usual_add(in_call ? &delays->in_call : &delays->in_code, ns);
+	/* Longer ones have waited for others, before or afterwards. */
+	if (ns > -LONG_NS && ns < LONG_NS)
+		usual_add(in_call ? &delays->in_call : &delays->in_code, ns);
 	if (!usual_is(&delays->in_code, &usual) && !usual_is(&delays->in_call, &usual))
 		return true;
 	return ns - usual > -UNUSUAL_NS && ns - usual < UNUSUAL_NS;
