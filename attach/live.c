@@ -312,8 +312,8 @@ bool live_stop(struct live *live, struct error *warning)
 	pthread_mutex_unlock(&live->lock);
 	ring(live->stop_fd);
 	if (live->started) {
-		/* The sampler takes it as what it is; if it has ended already, it goes with the thread. */
-		pthread_kill(live->sampling, SIGTERM);
+		/* The sampler takes it as Ctrl-C; if it has ended already, the signal goes with the thread. */
+		pthread_kill(live->sampling, SIGINT);
 		pthread_join(live->sampling, NULL);
 	}
 	if (live->naming_started)

@@ -335,6 +335,7 @@ const struct ranking_thread *ranking_threads(struct ranking *ranking, size_t *n)
 /* A way to the function: its last step is `name`, the rest of it `parent`. */
 struct way {
 	uint32_t parent, indent;
+	bool begins; /* others go elsewhere from where it comes from */
 	const char *name;
 	int64_t ns;
 	uint32_t first_child, next; /* lists of numbers + 1, for the walk; 0 ends */
@@ -411,14 +412,15 @@ static bool make_lists(struct ways *ways, uint32_t *root)
 	return true;
 }
 
-/* A single caller of a caller stands below it: only where ways part they are indented. */
-static uint32_t indent_of(const struct ways *ways, const struct way *way)
+/* Where ways part, each begins further in, and its rest one step further; without that, deep stacks would leave
+ * the screen. */
+static void indent(const struct ways *ways, struct way *way)
 {
 	if (way->parent == TABLE_NONE)
-		return 0;
+		return;
 	const struct way *parent = &ways->v[way->parent];
-	bool parts = parent->parent == TABLE_NONE || ways->v[parent->first_child - 1].next != 0;
-	return parent->indent + parts;
+	way->begins = parent->parent == TABLE_NONE || ways->v[parent->first_child - 1].next != 0;
+	way->indent = parent->indent + (way->begins || parent->begins);
 }
 
 /* In the order of lines: a way, then its children. */
@@ -428,7 +430,7 @@ static size_t write_callers(struct ways *ways, uint32_t root, struct ranking_cal
 	uint32_t at = root;
 	while (at != 0) {
 		struct way *way = &ways->v[at - 1];
-		way->indent = indent_of(ways, way);
+		indent(ways, way);
 		rows[n++] = (struct ranking_caller){way->name, way->indent, way->ns};
 		if (way->first_child != 0) {
 			at = way->first_child;

@@ -26,7 +26,7 @@ struct ranking_thread {
 };
 
 /* A line of a tree of callers: who called, that way, for how long. indent 0 is the function itself, 1 who
- * called it; from there on only where ways part they are indented. */
+ * called it, 2 who called that; from there on it is 1 more where ways part, and 1 more behind that place. */
 struct ranking_caller {
 	const char *name;
 	unsigned indent;

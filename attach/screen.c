@@ -152,8 +152,9 @@ static void fit(const struct screen *screen, const char *text, size_t columns, c
 			*p = '?';
 	if (utf8_columns(line) <= columns)
 		return;
+	const char *mark = columns == 0 ? "" : screen->is_utf8 ? "…" : ">";
 	size_t cut = utf8_cut(line, columns > 0 ? columns - 1 : 0);
-	strcpy(line + cut, columns == 0 ? "" : screen->is_utf8 ? "…" : ">");
+	memcpy(line + cut, mark, strlen(mark) + 1);
 }
 
 void screen_put(

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from canary import Canary
-from conftest import TARGETS, TOOL, assert_untouched, proc_status, tracer_of, wait_for
+from conftest import TARGETS, TOOL, assert_untouched, burn_until, cpu_ns, proc_status, tracer_of, wait_for
 from test_eintr import judge
 
 DEADLINE_S = 60
@@ -125,7 +125,7 @@ def test_functions_with_their_shares(start, top, figure):
     found = terminal.await_(as_it_is, "thirty with about 30 %")
     figure(f"thirty {found['thirty'][1]} %, seventy {found['seventy'][1]} %")
     assert abs(found["seventy"][1] + found["thirty"][1] - 100) < 5 and found["main"][1] > 99
-    assert found["target_mix"][0] > 50 and found["main"][0] < 1
+    assert found["target_mix"][0] > 5 and found["main"][0] < 1
     text = terminal.text()
     assert re.match(rf"split_30_70 \({target.pid}\)  +[1-9]\d?\.\d % of a CPU  1 thread  by CPU time\n", text), text
     assert re.search(r"^stopped \d+\.\d\d % of its time: \d+ stops of", text, re.M), text
@@ -163,16 +163,22 @@ def test_sorted_as_the_keys_say(start, top):
 
 
 def test_callers_of_the_chosen_function(start, top):
-    terminal = top(start("split_30_70").pid, shown=r"target_mix")
-    assert next(iter(functions(terminal.text()))) == "target_mix"
+    terminal = top(start("split_30_70").pid)
     terminal.keys("Enter")
-    terminal.await_text(r"^TOTAL%  CALLERS OF target_mix$")
-    rows = terminal.await_(lambda text: [row for row in re.findall(r"^ *(\d+\.\d)  ( *)(\w+)$", text, re.M)] if "thirty" in text else None,
-                           "both callers")
-    assert rows[0][1:] == ("", "target_mix")
-    callers = {name: float(share) for share, indent, name in rows if indent == "  "}
-    assert callers["seventy"] > callers["thirty"] > 0 and callers["main"] > 0
-    assert abs(callers["seventy"] + callers["thirty"] - float(rows[0][0])) < 0.3
+    # The hottest one: target_mix, or the clock, which both halves ask for the time.
+    chosen = terminal.await_text(r"^TOTAL%  CALLERS OF (\w+)$")[1]
+
+    def both_ways(text):
+        found = re.findall(r"^ *(\d+\.\d)  ( *)(\w+)$", text, re.M)
+        return found if {"thirty", "seventy", "main"} <= {name for _, _, name in found} else None
+
+    rows = terminal.await_(both_ways, "both callers")
+    assert rows[0][1:] == ("", chosen)
+    shares = {name: float(share) for share, _, name in rows if name in ("thirty", "seventy")}
+    assert abs(sum(shares.values()) - float(rows[0][0])) < 1
+    indents = {name: len(indent) for _, indent, name in rows}
+    assert indents["thirty"] == indents["seventy"] > 0
+    assert [rows[i + 1][2] for i, row in enumerate(rows) if row[2] in shares] == ["main", "main"]
     terminal.keys("Escape")
     terminal.await_text(r"^q quit.*Enter callers")
     # The next function has others.
@@ -221,36 +227,58 @@ def test_the_screen_may_change_its_size(start, top):
     quit_and_check(terminal)
 
 
-def test_a_pause_stops_nothing(start, top):
+def stops(text):
+    found = re.search(r": (\d+) stops", text)
+    return int(found[1]) if found else 0
+
+
+def test_a_pause_stops_nothing_and_counts_for_nothing(start, top):
     target = start("split_30_70")
     terminal = top(target.pid)
+    terminal.keys("Space", "n")
+    terminal.await_text(r"PAUSED(.|\n)*\*FUNCTION")  # the keys work
+    before = stops(terminal.text())
+    burn_until(target.pid, 2000000000)  # the second that had begun is over
+    begin = cpu_ns(target.pid)
+    burn_until(target.pid, 1500000000)
+    unseen = cpu_ns(target.pid) - begin
+    assert stops(terminal.text()) == before > 0
+    terminal.keys("Space")
+    # First comes the second from before the pause, and then the one that began after it.
+    for _ in range(2):
+        text = terminal.await_(lambda text: stops(text) > before and text, "more stops")
+        before = stops(text)
+    seen = sum(float(seconds) for seconds in re.findall(r"^ *\d+\.\d +\d+\.\d +(\d+\.\d\d) ", text, re.M))
+    assert 1 < seen < (cpu_ns(target.pid) - unseen) / 1e9 + 0.1
+    # It rests, but signals reach the target, and its end is seen.
     terminal.keys("Space")
     terminal.await_text("PAUSED")
-    stops = re.search(r": (\d+) stops", terminal.text())
-    assert stops
-    terminal.keys("n")
-    terminal.await_text(r"\*FUNCTION")  # the keys work
-    assert re.search(r": (\d+) stops", terminal.text())[1] == stops[1]
-    terminal.keys("Space")
-    terminal.await_(lambda text: int((re.search(r": (\d+) stops", text) or stops)[1]) > int(stops[1]), "more stops")
+    burn_until(target.pid, 1500000000)
+    target.process.terminate()
+    assert target.process.wait(30) == 0
+    quit_and_check(terminal, None, 0, f"split_30_70 ({target.pid}) has ended")
+
+
+def test_help(start, top):
+    target = start("split_30_70")
+    terminal = top(target.pid)
     terminal.keys("?")
     terminal.await_text(r"^HELP$")
     terminal.keys("x")
     terminal.await_text(r"FUNCTION")
-    quit_and_check(terminal)
+    quit_and_check(terminal, "C-c")
+    assert_untouched(target.pid)
 
 
 def tool_that_watches(target):
     return int(subprocess.check_output(["pgrep", "-f", f"^{re.escape(TOOL)} top {target.pid}"]))
 
 
-@pytest.mark.parametrize("how", ["C-c", "SIGTERM"])
-def test_every_end_gives_the_terminal_back(start, top, how):
+def test_sigterm_gives_the_terminal_back(start, top):
     target = start("split_30_70")
     terminal = top(target.pid)
-    if how == "SIGTERM":
-        os.kill(tool_that_watches(target), signal.SIGTERM)
-    quit_and_check(terminal, how if how == "C-c" else None)
+    os.kill(tool_that_watches(target), signal.SIGTERM)
+    quit_and_check(terminal, None)
     assert_untouched(target.pid)
 
 
@@ -261,14 +289,6 @@ def test_a_terminal_that_goes_away_ends_it(start, top):
     terminal.close()
     wait_for(lambda: proc_status(tool, "State") is None, "the tool ends")
     assert_untouched(target.pid)
-
-
-def test_the_targets_end_is_told(start, top):
-    target = start("split_30_70")
-    terminal = top(target.pid)
-    target.process.kill()
-    target.process.wait()
-    quit_and_check(terminal, None, 0, f"split_30_70 ({target.pid}) has ended")
 
 
 def test_suspended_it_has_let_go(start, top):
@@ -298,8 +318,7 @@ def test_calls_are_not_disturbed(start, top):
     canary = Canary(start("eintr_canary"))
     terminal = top(canary.pid, "-e", "state")
     quiet, signals = canary.watch(1, "quiet"), canary.watch(1, "signals")
-    stops = terminal.await_text(r": (\d+) stops")
-    assert int(stops[1]) > 0
+    terminal.await_(stops, "stops of some threads")
     assert judge(quiet) == {}
     assert judge(signals, signals=signals.sent) == {}
     quit_and_check(terminal)

@@ -225,14 +225,12 @@ static void test_failures_are_remembered(void **state)
 	/* Now it could, but is asked for ELF symbols alone. */
 	asked.isolated = isolated_new(&isolated_defaults, -1);
 	isolated_remember(asked.isolated, known);
-	assert_int_equal(
-		isolated_image(asked.isolated, asked.image, &vaddr, 1, &asked.out, &asked.quality), 0);
+	assert_int_equal(isolated_image(asked.isolated, asked.image, &vaddr, 1, &asked.out, &asked.quality), 0);
 	assert_string_equal(asked.out.lines[0].function, "ask");
 	assert_int_equal(asked.out.lines[0].line, 0);
 	known_failed(known, asked.image);
 	vaddr++;
-	assert_int_equal(
-		isolated_image(asked.isolated, asked.image, &vaddr, 1, &asked.out, &asked.quality), 0);
+	assert_int_equal(isolated_image(asked.isolated, asked.image, &vaddr, 1, &asked.out, &asked.quality), 0);
 	check_nothing(&asked);
 	assert_string_not_equal(asked.quality.trouble, "");
 	known_free(known);

@@ -201,7 +201,7 @@ static void callers_stand_below_whom_they_call(void **state)
 	assert_caller(&rows[2], "0x1", 2, 20);
 	assert_caller(&rows[3], "0x4", 2, 1);
 	assert_caller(&rows[4], "0x2", 1, 15);
-	assert_caller(&rows[5], "0x1", 1, 15); /* its only caller */
+	assert_caller(&rows[5], "0x1", 2, 15);
 	ranking_callers(ranking, "0xee", &n);
 	assert_int_equal(n, 0);
 }
@@ -215,7 +215,29 @@ static void callers_of_a_recursion_begin_at_its_innermost_call(void **state)
 	assert_int_equal(n, 3);
 	assert_caller(&rows[0], "0xa", 0, 10);
 	assert_caller(&rows[1], "0xa", 1, 10);
-	assert_caller(&rows[2], "0x1", 1, 10);
+	assert_caller(&rows[2], "0x1", 2, 10);
+}
+
+static void a_line_of_callers_is_not_indented(void **state)
+{
+	struct ranking *ranking = *state;
+	size_t n;
+	struct profile *profile = profile_new(PROFILE_CPU);
+	add(profile, 0x0102030a, &one, 10);
+	add(profile, 0x0402030a, &one, 5);
+	give(ranking, profile);
+	const struct ranking_caller *rows = ranking_callers(ranking, "0xa", &n);
+	assert_int_equal(n, 5);
+	assert_caller(&rows[0], "0xa", 0, 15);
+	assert_caller(&rows[1], "0x3", 1, 15);
+	assert_caller(&rows[2], "0x2", 2, 15);
+	assert_caller(&rows[3], "0x1", 3, 10);
+	assert_caller(&rows[4], "0x4", 3, 5);
+	give_one(ranking, 0x010b0c0d, 7);
+	rows = ranking_callers(ranking, "0xd", &n);
+	assert_int_equal(n, 4);
+	assert_caller(&rows[2], "0xb", 2, 7);
+	assert_caller(&rows[3], "0x1", 2, 7);
 }
 
 /* More ways than are shown, each deeper than is shown. */
@@ -240,7 +262,7 @@ static void ways_without_end(void **state)
 	unsigned deepest = 0;
 	for (size_t i = 0; i < n; i++)
 		deepest = rows[i].indent > deepest ? rows[i].indent : deepest;
-	assert_int_equal(deepest, 1);
+	assert_int_equal(deepest, 2);
 }
 
 int main(void)
@@ -254,6 +276,7 @@ int main(void)
 		TEST(threads_by_their_states),
 		TEST(callers_stand_below_whom_they_call),
 		TEST(callers_of_a_recursion_begin_at_its_innermost_call),
+		TEST(a_line_of_callers_is_not_indented),
 		TEST(ways_without_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
