@@ -14,6 +14,10 @@ from dataclasses import dataclass
 import pprof
 import pytest
 
+# A shell that starts us in the background has these ignored, and whatever we start would inherit that.
+for interrupt in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(interrupt, signal.default_int_handler)
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = os.path.abspath(os.environ.get("CPROF_ATTACH", os.path.join(ROOT, "build", "cprof-attach")))
 TARGETS = os.path.abspath(os.environ.get("TARGETS", os.path.join(ROOT, "build", "targets")))
