@@ -219,6 +219,9 @@ static bool turn_window(struct sampler *s, uint64_t window_start)
 		struct profile *next = windows->turn(windows->context, s->profile, length_ns, s->result);
 		if (next != NULL) {
 			s->profile = next;
+			/* Who has stopped meanwhile was asked to in the window before: its CPU time is charged
+			 * up to that stop, and must not count again from there on. */
+			ledger_charge_taken(s);
 			ledger_open_window(s);
 			return true;
 		}
@@ -266,6 +269,7 @@ static void run_ticks(struct sampler *s)
 			if (!turn_window(s, window_start))
 				break;
 			window_start = s->tick_ns;
+			next = pace_next(&s->pace, window_start);
 		}
 		if (s->tick == 1) {
 			/* Meeting every thread is done once, and is no cost of sampling. */
