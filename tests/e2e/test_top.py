@@ -201,7 +201,11 @@ def test_threads_and_states(start, top):
     terminal.keys("T")
     terminal.await_text(r"has not used the CPU; press e")
     terminal.await_text(r"^no thread was stopped so far")
-    quit_and_check(terminal)
+    terminal.keys("?")
+    terminal.await_text(r"^HELP$")
+    terminal.keys("x")
+    terminal.await_text(r"FUNCTION")
+    quit_and_check(terminal, "C-c")
     assert_untouched(target.pid)
 
 
@@ -238,9 +242,9 @@ def test_a_pause_stops_nothing_and_counts_for_nothing(start, top):
     terminal.keys("Space", "n")
     terminal.await_text(r"PAUSED(.|\n)*\*FUNCTION")  # the keys work
     before = stops(terminal.text())
-    burn_until(target.pid, 2000000000)  # the second that had begun is over
+    burn_until(target.pid, 1600000000)  # the second that had begun is over
     begin = cpu_ns(target.pid)
-    burn_until(target.pid, 1500000000)
+    burn_until(target.pid, 1200000000)
     unseen = cpu_ns(target.pid) - begin
     assert stops(terminal.text()) == before > 0
     terminal.keys("Space")
@@ -249,25 +253,14 @@ def test_a_pause_stops_nothing_and_counts_for_nothing(start, top):
         text = terminal.await_(lambda text: stops(text) > before and text, "more stops")
         before = stops(text)
     seen = sum(float(seconds) for seconds in re.findall(r"^ *\d+\.\d +\d+\.\d +(\d+\.\d\d) ", text, re.M))
-    assert 1 < seen < (cpu_ns(target.pid) - unseen) / 1e9 + 0.1
+    assert 0 < seen < (cpu_ns(target.pid) - unseen) / 1e9 + 0.1
     # It rests, but signals reach the target, and its end is seen.
     terminal.keys("Space")
     terminal.await_text("PAUSED")
-    burn_until(target.pid, 1500000000)
+    burn_until(target.pid, 1300000000)
     target.process.terminate()
     assert target.process.wait(30) == 0
     quit_and_check(terminal, None, 0, f"split_30_70 ({target.pid}) has ended")
-
-
-def test_help(start, top):
-    target = start("split_30_70")
-    terminal = top(target.pid)
-    terminal.keys("?")
-    terminal.await_text(r"^HELP$")
-    terminal.keys("x")
-    terminal.await_text(r"FUNCTION")
-    quit_and_check(terminal, "C-c")
-    assert_untouched(target.pid)
 
 
 def tool_that_watches(target):
@@ -287,7 +280,7 @@ def test_a_terminal_that_goes_away_ends_it(start, top):
     terminal = top(target.pid)
     tool = tool_that_watches(target)
     terminal.close()
-    wait_for(lambda: proc_status(tool, "State") is None, "the tool ends")
+    wait_for(lambda: (proc_status(tool, "State") or "Z")[0] == "Z", "the tool ends")  # whoever inherits it may reap it later
     assert_untouched(target.pid)
 
 
