@@ -84,7 +84,7 @@ def test_javascript_in_node(tool, perf_map, folder):
     script = os.path.join(folder, "work.js")
     with open(script, "w") as file:
         file.write(JAVASCRIPT)
-    target = Target([node, "--perf-basic-prof", script])
+    target = Target([node, "--perf-basic-prof", script], cwd=folder)  # it leaves a log of its own there
     try:
         perf_map(target.pid)
         target.await_line("ready")
