@@ -5,21 +5,24 @@
 #include "attach/ui.h"
 #include "encoder/filter.h"
 #include "encoder/format.h"
+#include "encoder/pprof_merge.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TOP = 20, TYPES_WIDTH = 256 };
+enum { TOP = 20, TYPES_WIDTH = 256, INPUT_NAME = 256 };
 
 static const char help[] =
-	"Usage: cprof-attach report PROFILE [OPTION]...\n"
+	"Usage: cprof-attach report PROFILE... [OPTION]...\n"
 	"       cprof-attach report --diff BEFORE AFTER [OPTION]...\n"
 	"Show a profile in pprof's format, whoever wrote it: without options the hottest functions, as text.\n"
+	"Several profiles are made one first; -f pprof writes it.\n"
 	"\n"
 	"  -f, --format FORMAT    text (default), flamegraph, folded, speedscope, json, pprof\n"
 	"  -o, --output FILE      where to write; its end tells the format, too: .txt, .html, .folded,\n"
@@ -74,16 +77,18 @@ static const struct option long_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* One profile that was read. */
+/* One profile that was read, or several that were made one. */
 struct input {
-	const char *path;
+	char *const *paths; /* borrowed from argv; n 0: nothing to read */
+	size_t n;
+	char name[INPUT_NAME];
 	struct pprof_file *file;
 	struct view *whole, *shown;
 };
 
 /* Everything that one run owns. */
 struct run {
-	struct input input, before; /* before.path NULL: nothing to compare with */
+	struct input input, before; /* before.n 0: nothing to compare with */
 	struct filter filter;
 	bool has_filter;
 	regex_t list;
@@ -91,6 +96,7 @@ struct run {
 	enum format format;
 	bool has_format, help;
 	const char *type, *focus, *ignore, *pattern; /* pattern: of --list */
+	char *before_path; /* NULL: none */
 	const char *path; /* of the output */
 	struct output output;
 };
@@ -123,7 +129,7 @@ static int parse_option(int option, struct run *run, struct error *err)
 		run->path = optarg;
 		return *optarg != '\0' ? 0 : error_set(err, "the output file's name is empty");
 	case OPTION_DIFF:
-		run->before.path = optarg;
+		run->before_path = optarg;
 		return 0;
 	case OPTION_TOP:
 		if (parse_number(optarg, 1000000, "a number of functions", &number, err) != 0)
@@ -167,14 +173,14 @@ static int check(struct run *run, struct error *err)
 {
 	if (!run->has_format && (run->path == NULL || !format_of_path(run->path, &run->format)))
 		run->format = FORMAT_TEXT;
-	if (run->format == FORMAT_PPROF && (run->has_filter || run->before.path != NULL))
+	if (run->format == FORMAT_PPROF && (run->has_filter || run->before_path != NULL))
 		return error_set(err,
 			"a profile in pprof's format is written whole: choose samples with go tool pprof "
 			"-proto -focus, or another format");
-	if (run->before.path != NULL && run->format != FORMAT_TEXT && run->format != FORMAT_FLAMEGRAPH)
+	if (run->before_path != NULL && run->format != FORMAT_TEXT && run->format != FORMAT_FLAMEGRAPH)
 		return error_set(
 			err, "--diff is shown as text or as a flame graph: give -f text or -f flamegraph");
-	if (run->before.path != NULL && (run->text.tree || run->pattern != NULL))
+	if (run->before_path != NULL && (run->text.tree || run->pattern != NULL))
 		return error_set(err, "--diff shows functions: it goes with neither --tree nor --list");
 	if (run->format != FORMAT_TEXT && (run->text.tree || run->pattern != NULL))
 		return error_set(err, "--tree and --list are text: leave -f out, or give -f text");
@@ -210,11 +216,13 @@ static int parse(int argc, char **argv, struct run *run, struct error *err)
 	}
 	if (run->help)
 		return 0;
-	if (optind != argc - 1)
+	if (optind >= argc)
 		return error_set(err,
-			"which profile? Give one file: cprof-attach report PROFILE (see cprof-attach report "
+			"which profile? Give a file: cprof-attach report PROFILE (see cprof-attach report "
 			"--help)");
-	run->input.path = argv[optind];
+	run->input = (struct input){.paths = argv + optind, .n = (size_t)(argc - optind)};
+	if (run->before_path != NULL)
+		run->before = (struct input){.paths = &run->before_path, .n = 1};
 	run->has_filter = run->focus != NULL || run->ignore != NULL || run->filter.tid != 0 ||
 			  run->filter.thread != NULL || run->filter.state != NULL;
 	if (check(run, err) != 0)
@@ -253,21 +261,54 @@ static int choose_type(struct view *view, const char *type, struct error *err)
 	return error_set(err, "%s does not count '%s', but: %s", view->name, type, list);
 }
 
+static struct pprof_file *read_profile(const char *path, struct error *err)
+{
+	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0) {
+		error_set(err, "cannot read %s: %s", path, strerror(errno));
+		return NULL;
+	}
+	struct pprof_file *file = pprof_file_read(fd, path, err);
+	close(fd);
+	return file;
+}
+
+static int add_profile(struct pprof_merge *merge, const char *path, struct error *err)
+{
+	struct pprof_file *file = read_profile(path, err);
+	int outcome = file != NULL ? pprof_merge_add(merge, file, path, err) : -1;
+	pprof_file_free(file);
+	return outcome;
+}
+
+/* One after the other: only the result is held whole. */
+static struct pprof_file *read_merged(const struct input *input, struct error *err)
+{
+	struct pprof_merge *merge = pprof_merge_new();
+	struct pprof_file *file = NULL;
+	int outcome = merge != NULL ? 0 : error_set(err, "memory is out");
+	for (size_t i = 0; i < input->n && outcome == 0; i++)
+		outcome = add_profile(merge, input->paths[i], err);
+	if (outcome == 0)
+		file = pprof_merge_finish(merge, err);
+	pprof_merge_free(merge);
+	return file;
+}
+
 static int read_input(const struct run *run, struct input *input, struct error *err)
 {
-	/* parse() has set it. */
-	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
-	int fd = strcmp(input->path, "-") == 0 ? dup(STDIN_FILENO)
-					       : open(input->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return error_set(err, "cannot read %s: %s", input->path, strerror(errno));
-	input->file = pprof_file_read(fd, input->path, err);
-	close(fd);
+	/* parse() has set them. */
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+	snprintf(input->name, sizeof input->name, "%s", input->paths[0]);
+	if (input->n > 1)
+		snprintf(input->name, sizeof input->name, "%.*s and %zu more", INPUT_NAME - 32, input->paths[0],
+			input->n - 1);
+	input->file = input->n == 1 ? read_profile(input->paths[0], err) : read_merged(input, err);
 	if (input->file == NULL)
 		return -1;
 	if (run->format == FORMAT_PPROF)
 		return 0;
-	input->whole = view_new(input->file, input->path, err);
+	input->whole = view_new(input->file, input->name, err);
 	if (input->whole == NULL || (run->type != NULL && choose_type(input->whole, run->type, err) != 0))
 		return -1;
 	input->shown = filter_apply(&run->filter, input->whole);
@@ -278,14 +319,14 @@ static int read_input(const struct run *run, struct input *input, struct error *
 static int read_before(struct run *run, struct error *err)
 {
 	struct error ignored;
-	if (run->before.path == NULL)
+	if (run->before.n == 0)
 		return 0;
 	if (read_input(run, &run->before, err) != 0)
 		return -1;
 	const struct view *view = run->input.shown;
 	if (choose_type(run->before.shown, view->types[view->type].type, &ignored) != 0)
 		return error_set(err, "%s does not count what %s does: choose another kind with --type",
-			run->before.path, run->input.path);
+			run->before.name, run->input.name);
 	return 0;
 }
 

@@ -190,12 +190,10 @@ const char *pprof_file_text(const struct pprof_file *file, int64_t number)
 	return number > 0 && (uint64_t)number < profile->n_string_table ? profile->string_table[number] : "";
 }
 
-static int parse(struct pprof_file *file, const uint8_t *bytes, size_t len, const char *name, struct error *err)
+/* file->profile is there. */
+static int complete(struct pprof_file *file, const char *name, struct error *err)
 {
-	file->profile = perftools__profiles__profile__unpack(&file->allocator, len, bytes);
 	const Profile *profile = file->profile;
-	if (profile == NULL || profile->n_string_table == 0 || profile->string_table[0][0] != '\0')
-		return error_set(err, "%s is not a profile in pprof's format, or it is damaged", name);
 	file->n_strings = file->strings_cap = profile->n_string_table;
 	file->n_functions = file->functions_cap = profile->n_function;
 	file->next_function_id = 1;
@@ -207,17 +205,49 @@ static int parse(struct pprof_file *file, const uint8_t *bytes, size_t len, cons
 	return 0;
 }
 
+static int parse(struct pprof_file *file, const uint8_t *bytes, size_t len, const char *name, struct error *err)
+{
+	file->profile = perftools__profiles__profile__unpack(&file->allocator, len, bytes);
+	const Profile *profile = file->profile;
+	if (profile == NULL || profile->n_string_table == 0 || profile->string_table[0][0] != '\0')
+		return error_set(err, "%s is not a profile in pprof's format, or it is damaged", name);
+	return complete(file, name, err);
+}
+
+static struct pprof_file *new_file(void)
+{
+	struct pprof_file *file = calloc(1, sizeof *file);
+	if (file == NULL)
+		return NULL;
+	file->allocator = (ProtobufCAllocator){allocate, release, file};
+	file->memory_left = MEMORY_MAX;
+	return file;
+}
+
+struct pprof_file *pprof_file_wrap(Profile *profile, struct error *err)
+{
+	struct pprof_file *file = new_file();
+	error_set(err, "memory is out");
+	if (file == NULL) {
+		perftools__profiles__profile__free_unpacked(profile, NULL);
+		return NULL;
+	}
+	file->profile = profile;
+	if (complete(file, "the result", err) == 0)
+		return file;
+	pprof_file_free(file);
+	return NULL;
+}
+
 struct pprof_file *pprof_file_read(int fd, const char *name, struct error *err)
 {
 	size_t len;
-	struct pprof_file *file = calloc(1, sizeof *file);
+	struct pprof_file *file = new_file();
 	uint8_t *bytes = file != NULL ? read_file(fd, name, &len, err) : NULL;
 	if (bytes == NULL) {
 		free(file);
 		return NULL;
 	}
-	file->allocator = (ProtobufCAllocator){allocate, release, file};
-	file->memory_left = MEMORY_MAX;
 	if (parse(file, bytes, len, name, err) != 0) {
 		pprof_file_free(file);
 		file = NULL;
