@@ -44,6 +44,7 @@ struct holders {
 	atomic_bool end;
 	uint64_t now_ns; /* the time that is to be taken */
 	unsigned times;
+	cpu_set_t refused; /* CPUs that we may not use */
 	struct holder v[HOLDERS_MOST];
 	size_t n;
 };
@@ -145,7 +146,7 @@ static bool start(struct holder *holder)
 	pthread_attr_t attr;
 	cpu_set_t one;
 	sigset_t every, before;
-	if (holder->cpu >= CPU_SETSIZE || pthread_attr_init(&attr) != 0)
+	if (pthread_attr_init(&attr) != 0)
 		return false;
 	CPU_ZERO(&one);
 	CPU_SET(holder->cpu, &one);
@@ -169,14 +170,16 @@ static const struct holder *find(const struct holders *holders, int cpu)
 
 void holders_want(struct holders *holders, int cpu)
 {
-	if (holders == NULL || cpu < 0)
+	if (holders == NULL || cpu < 0 || cpu >= CPU_SETSIZE || CPU_ISSET(cpu, &holders->refused))
 		return;
 	struct holder *holder = (struct holder *)find(holders, cpu);
 	if (holder == NULL && holders->n < HOLDERS_MOST) {
 		holder = &holders->v[holders->n];
 		*holder = (struct holder){.all = holders, .cpu = cpu};
-		if (!start(holder))
-			return; /* a CPU that we may not use */
+		if (!start(holder)) {
+			CPU_SET(cpu, &holders->refused);
+			return;
+		}
 		holders->n++;
 	}
 	if (holder == NULL)
