@@ -83,6 +83,7 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 	taken->stopped_at_ns = now_ns(CLOCK_MONOTONIC);
 	taken->tick = entry->interrupted_tick;
 	taken->woke_ns = entry->interrupted_woke_ns;
+	taken->interrupted_at_ns = entry->interrupted_at_ns;
 	taken->waited_ns = entry->waited_ns;
 	taken->instant = entry->instant == entry->interrupted_tick;
 	taken->in_call = (long long)regs->orig_rax >= 0;

@@ -8,6 +8,7 @@
 enum {
 	LONG_NS = 50000, /* to wait for a CPU, for a thread that had one */
 	UNUSUAL_NS = 5000, /* away from the median */
+	AWAY_NS = 5000, /* to be switched from */
 	PREPARE_NS = 500000000, /* for compiling unwind tables beforehand */
 	MAPS_SHARE = 100, /* reading maps may take one part in so many of the time */
 	MAPS_CREDIT_NS = 50000000, /* and this at once: a program that begins loads many libraries */
@@ -160,9 +161,17 @@ static bool ran_until_its_stop(const struct taken *taken, bool own)
 	return !taken->blocked && taken->waited_ns < ours + LONG_NS;
 }
 
+/* Did it have a CPU when it was interrupted, or had it lost it before to somebody else? */
+static bool had_its_cpu(const struct taken *taken, bool own)
+{
+	uint64_t since = own ? taken->woke_ns : taken->interrupted_at_ns;
+	return taken->waited_ns <= taken->stopped_at_ns - since + AWAY_NS;
+}
+
 /* Does the place where it stopped stand for the CPU time that it has used since its last sample? Where it was
- * on a CPU at an instant that has nothing to do with it, and where it was preempted, if it has done nothing but
- * run since. Not where it slept, or was woken up. */
+ * on a CPU at an instant that has nothing to do with it, and where we made it stop, if it has done nothing but
+ * run since. Not where it slept, was woken up, or was waiting for a CPU that another took: that is at the end
+ * of a system call more often than not (PREEMPT_LAZY; test_cpu.py holds it). */
 static bool stands_for_its_time(struct sampler *s, struct entry *entry, const struct taken *taken)
 {
 	thread_keep_files(s->target, &entry->thread);
@@ -176,7 +185,7 @@ static bool stands_for_its_time(struct sampler *s, struct entry *entry, const st
 	count_switches(s, entry, &since);
 	bool had = held_ns > 0 ? was_preempted(s, taken, &since, held_ns, own) : ran_until_its_stop(taken, own);
 	s->result->slid += held_ns == 0 && had && taken->in_call;
-	return had || since.left == 0;
+	return had || (since.left == 0 && had_its_cpu(taken, own));
 }
 
 static void charge_stack(struct sampler *s, const struct taken *taken, const struct stack *stack)

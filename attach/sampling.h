@@ -21,8 +21,8 @@ struct taken {
 	int64_t wall_ns;
 	int64_t late_ns, late_ticks; /* of wall time, after the tick that asked: no CPU to stop on was free */
 	const char *state, *syscall;
-	uint64_t tick, woke_ns,
-		waited_ns; /* entry->interrupted_tick, interrupted_woke_ns and waited_ns at the stop */
+	/* entry->interrupted_tick, interrupted_woke_ns, interrupted_at_ns and waited_ns at the stop */
+	uint64_t tick, woke_ns, interrupted_at_ns, waited_ns;
 	bool instant; /* that tick's */
 	bool in_call, blocked; /* it stood at the end of a system call; in which it had slept */
 	bool cut_short; /* a system call that our stop may have cut short was on its way out */

@@ -362,4 +362,4 @@ def source_line(source, marker):
 def burn_until(pid, ns):
     """Waits until the process has used `ns` more of CPU time: a condition that does not depend on the machine's load."""
     until = cpu_ns(pid) + ns
-    wait_for(lambda: cpu_ns(pid) >= until, f"{pid} uses {ns} ns of CPU")
+    wait_for(lambda: cpu_ns(pid) >= until, f"{pid} uses {ns} ns of CPU", 4 * DEADLINE_S)
