@@ -8,7 +8,7 @@
 enum {
 	LONG_NS = 50000, /* to wait for a CPU, for a thread that had one */
 	UNUSUAL_NS = 5000, /* away from the median */
-	AWAY_NS = 5000, /* to be switched from */
+	AWAY_NS = 20000, /* to be switched from, at most */
 	PREPARE_NS = 500000000, /* for compiling unwind tables beforehand */
 	MAPS_SHARE = 100, /* reading maps may take one part in so many of the time */
 	MAPS_CREDIT_NS = 50000000, /* and this at once: a program that begins loads many libraries */
