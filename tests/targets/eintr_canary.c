@@ -16,6 +16,7 @@
  * the call returns EINTR, which is right by the call's kind and SA_RESTART, or `spurious`. Before the
  * instruction, with rcx, which it overwrites, not yet written: the call has not begun. The same with rcx
  * written: it was begun and is made again, which again is right by the call's kind, or the EINTR is `lost`.
+ * But restart_syscall(2), by which a stop lets a sleep go on, returns EINTR after a handler, as the sleep would.
  * - An ignored signal changes nothing.
  * - A signal that is blocked but within the call (ppoll and its kin) ends exactly one call; if it does not, the
  * case is stuck.
@@ -84,6 +85,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		cell->gave_eintr = 1;
 		if (kind == GOES_ON || (kind == RESTARTS && restarts))
 			cell->spurious++;
+	} else if (at == (uintptr_t)canary_instruction && regs[REG_RAX] == SYS_restart_syscall) {
+		cell->gave_eintr = 1;
 	} else if (at == (uintptr_t)canary_instruction && regs[REG_RCX] != 0) {
 		if (kind == ENDS || (kind == RESTARTS && !restarts))
 			cell->lost++;
