@@ -16,7 +16,8 @@
  * the call returns EINTR, which is right by the call's kind and SA_RESTART, or `spurious`. Before the
  * instruction, with rcx, which it overwrites, not yet written: the call has not begun. The same with rcx
  * written: it was begun and is made again, which again is right by the call's kind, or the EINTR is `lost`.
- * But restart_syscall(2), by which a stop lets a sleep go on, returns EINTR after a handler, as the sleep would.
+ * But restart_syscall(2), by which a stop lets a sleep go on, returns EINTR after a handler, as the sleep
+ * would.
  * - An ignored signal changes nothing.
  * - A signal that is blocked but within the call (ppoll and its kin) ends exactly one call; if it does not, the
  * case is stuck.
