@@ -1,5 +1,7 @@
 #include "attach/attachment.h"
 
+#include "attach/family.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -53,7 +55,7 @@ static int check_tids(const struct target *target, const struct options *options
 /* Two descriptors are kept open for each thread of the target, as many as are allowed. The table of
  * descriptors grows now, while we have a single thread: later every growth would wait for all CPUs
  * (synchronize_rcu in the kernel's expand_fdtable), and ticks would be late. */
-static void make_room_for_files(struct target *target)
+static void make_room_for_files(struct target *target, bool subprocesses)
 {
 	struct rlimit limit;
 	int threads = target_thread_count(target);
@@ -64,7 +66,7 @@ static void make_room_for_files(struct target *target)
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || threads < 0)
 		return;
 	target->files = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
-	rlim_t wanted = 4 * (rlim_t)threads + 1024;
+	rlim_t wanted = 4 * (rlim_t)threads + (subprocesses ? 8192 : 1024);
 	int highest = fcntl(
 		target->task_fd, F_DUPFD_CLOEXEC, (int)(wanted < limit.rlim_max ? wanted : limit.rlim_max - 1));
 	if (highest >= 0)
@@ -82,6 +84,11 @@ static void name_after(const char *program, struct target *target)
 	free(absolute);
 }
 
+struct space *attachment_space(struct target *target, struct space *other)
+{
+	return space_beside(other, &(struct space_source){target, open_mapped_file, read_target_memory});
+}
+
 void attachment_init(struct attachment *attachment)
 {
 	*attachment = (struct attachment){.target.task_fd = -1, .perfmap_fd = -1};
@@ -96,13 +103,16 @@ int attachment_open(
 		return -1;
 	if (program != NULL)
 		name_after(program, target);
-	make_room_for_files(target);
+	make_room_for_files(target, options->subprocesses);
 	attachment->perfmap_fd = target_open_perfmap(target);
 	struct space_source source = {target, open_mapped_file, read_target_memory};
 	attachment->space = space_new(&source, target->exe);
 	if (attachment->space != NULL)
 		attachment->unwinder = unwinder_new(attachment->space, options->max_depth);
-	if (attachment->unwinder == NULL || unwinder_use(attachment->unwinder, options->unwinder) != 0)
+	if (attachment->space != NULL)
+		attachment->family = family_new(target, attachment->space, options->subprocesses);
+	if (attachment->family == NULL || attachment->unwinder == NULL ||
+		unwinder_use(attachment->unwinder, options->unwinder) != 0)
 		return error_set(err, "not enough memory to start");
 	return 0;
 }
@@ -112,10 +122,12 @@ void attachment_close(struct attachment *attachment)
 	if (attachment->perfmap_fd >= 0)
 		close(attachment->perfmap_fd);
 	unwinder_free(attachment->unwinder);
+	family_free(attachment->family);
 	space_free(attachment->space);
 	target_close(&attachment->target);
 	attachment->perfmap_fd = -1;
 	attachment->unwinder = NULL;
+	attachment->family = NULL;
 	attachment->space = NULL;
 }
 
@@ -127,7 +139,12 @@ bool attachment_is_released(const struct attachment *attachment, bool job_stoppe
 {
 	struct timespec moment = {0, 1000000};
 	for (int i = 0; i < 2000; i++) {
+		struct target_traces others;
 		target_inspect(&attachment->target, found);
+		family_inspect(attachment->family, &others);
+		found->threads += others.threads;
+		found->traced += others.traced;
+		found->stopped += others.stopped;
 		if (found->traced == 0 && (found->stopped == 0 || job_stopped))
 			return true;
 		nanosleep(&moment, NULL);

@@ -6,10 +6,13 @@
 #include "attach/options.h"
 #include "attach/target.h"
 
+struct family;
+
 struct attachment {
 	struct target target;
 	struct space *space; /* borrows this target: an attachment does not move */
 	struct unwinder *unwinder;
+	struct family *family; /* the process, and its children if they are profiled, too */
 	int perfmap_fd; /* -1: the program has none so far */
 };
 
@@ -25,6 +28,9 @@ void attachment_init(struct attachment *attachment);
 int attachment_open(
 	const struct options *options, const char *program, struct attachment *attachment, struct error *err);
 void attachment_close(struct attachment *attachment);
+/* The address space of one more process of the run, beside another's; it borrows `target`. NULL when memory is
+ * out. */
+struct space *attachment_space(struct target *target, struct space *other);
 
 /* After the sampling thread has ended: waits for the kernel to detach it, and says whether no thread has a
  * tracer of ours or is stopped (but by job control, if `job_stopped`). *found is what was seen last. */

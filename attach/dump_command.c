@@ -173,8 +173,8 @@ static void *take(void *argument)
 		.max_overhead = 1,
 		.realtime = !options->no_realtime,
 		.go_fd = -1};
-	run->outcome = sampler_moment(&run->attachment.target, run->attachment.space, run->attachment.unwinder,
-		&sampling, &run->result, &run->moment);
+	run->outcome = sampler_moment(
+		run->attachment.family, run->attachment.unwinder, &sampling, &run->result, &run->moment);
 	run->refusal = errno;
 	return NULL;
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 enum {
 	HARVEST_NS = 5000000, /* a thread that does not stop within this is left pending */
@@ -64,17 +65,18 @@ static void take_sample(struct sampler *s, struct entry *entry, struct user_regs
 {
 	struct schedstat stopped;
 	if (s->n_taken == s->taken_cap || copies_are_full(&s->copies) ||
-		thread_schedstat(s->target, &entry->thread, &stopped) != 0) {
+		thread_schedstat(entry->member->target, &entry->thread, &stopped) != 0) {
 		s->result->no_room++;
 		return;
 	}
 	struct taken *taken = &s->taken[s->n_taken];
 	*taken = (struct taken){.entry = entry, .snapshot = {.tid = entry->thread.tid}};
 	copy_regs(regs, &taken->snapshot.regs);
-	if (entry->thread.tid != s->target->pid)
+	if (entry->thread.tid != entry->member->pid)
 		entry->hint.home = regs->fs_base;
-	entry->hint.goroutine_at = s->is_go ? regs->fs_base + (uint64_t)(int64_t)s->go_tls : 0;
-	capture_stack(s->space, &entry->hint, &s->copies, &taken->snapshot);
+	entry->hint.goroutine_at =
+		entry->member->is_go ? regs->fs_base + (uint64_t)(int64_t)entry->member->go_tls : 0;
+	capture_stack(entry->member->space, &entry->hint, &s->copies, &taken->snapshot);
 	note_waiting(entry, &stopped);
 	if (wants_state(s))
 		label_state(s, entry, regs, taken);
@@ -219,7 +221,7 @@ void harvest_revive(struct sampler *s, struct entry *entry)
 {
 	struct thread fresh;
 	harvest_stop_is_over(s, entry);
-	if (thread_open(s->target, entry->thread.tid, &fresh) != 0)
+	if (thread_open(entry->member->target, entry->thread.tid, &fresh) != 0)
 		return;
 	fresh.seized = entry->thread.seized;
 	thread_close(&entry->thread);
@@ -233,34 +235,79 @@ void harvest_revive(struct sampler *s, struct entry *entry)
  * under ptrace"). */
 static void on_exec(struct sampler *s, struct entry *entry)
 {
+	struct member *member = entry->member;
 	entry->thread.seized = true;
 	harvest_revive(s, entry);
-	s->maps_ns = 0;
-	s->awaits_exec = false;
-	s->maps_stale = s->relist = true;
+	member->maps_ns = 0;
+	member->awaits_exec = false;
+	member->maps_stale = member->relist = true;
 	s->nobodys_ns = INT64_MIN / 2; /* accounts have changed hands: look at everything once */
 	thread_continue(&entry->thread, 0);
+	if (!s->family->follows)
+		return;
+	/* What it becomes may be no program for us. */
+	if (target_read_program(member->target) != 0) {
+		family_lose(s->family, member, errno);
+		entry->refused = true;
+	}
+	memcpy(member->name, member->target->name, sizeof member->name);
+}
+
+/* A thread that nothing is known of yet: one that a member has begun. If it is a process, that is a member from
+ * now on. */
+static void on_unknown(struct sampler *s, const struct wait_event *event)
+{
+	target_pass_on(event);
+	if (!s->family->follows || family_find(s->family, event->tid) != NULL)
+		return;
+	/* One that was killed before its first stop has used no CPU time worth a name, and is counted. */
+	if (event->kind == TARGET_GONE ? !event->has_cpu : !target_is_leader(event->tid))
+		return;
+	struct member *member = family_add(s->family, event->tid);
+	if (member == NULL) {
+		s->result->out_of_memory = true;
+		return;
+	}
+	member->born = s->strangers = true;
+}
+
+/* Of a whole process. Its books are closed when none of its stacks waits to be charged any more. */
+static void on_end(struct sampler *s, const struct wait_event *event)
+{
+	struct member *member = family_find(s->family, event->tid);
+	if (member == NULL)
+		return;
+	if (event->has_cpu)
+		member->last_cpu_ns = event->cpu_ns;
+	if (event->name[0] != '\0')
+		memcpy(member->name, event->name, sizeof member->name);
+	if (member == s->root) {
+		s->result->exited = true;
+		s->result->status = event->status;
+	}
+	member->ended = s->strangers = s->family->follows;
 }
 
 static void on_event(struct sampler *s, const struct wait_event *event)
 {
 	struct entry *entry = threads_find(&s->threads, event->tid);
 	if (entry == NULL)
+		on_unknown(s, event);
+	if (event->kind == TARGET_GONE && (event->has_cpu || event->tid == s->root->pid))
+		on_end(s, event);
+	if (entry == NULL)
 		return;
 	switch (event->kind) {
 	case TARGET_GONE:
-		if (event->has_cpu)
-			s->last_cpu_ns = event->cpu_ns;
-		if (event->tid == s->target->pid) {
-			s->result->exited = true;
-			s->result->status = event->status;
-		}
 		harvest_stop_is_over(s, entry);
 		entry->thread.seized = entry->held = false;
-		entry->gone = s->relist = true;
+		entry->gone = entry->member->relist = true;
 		break;
 	case TARGET_EXEC:
 		on_exec(s, entry);
+		break;
+	case TARGET_BRANCH:
+		thread_continue(&entry->thread, 0);
 		break;
 	case TARGET_STOPPED:
 	case TARGET_SIGNAL:
@@ -273,7 +320,7 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 void harvest_events(struct sampler *s)
 {
 	struct wait_event event;
-	while (target_wait(s->target, &event) > 0)
+	while ((s->family->follows ? target_wait_family(&event) : target_wait(s->root->target, &event)) > 0)
 		on_event(s, &event);
 }
 
@@ -289,11 +336,16 @@ void harvest_wait(struct sampler *s, uint64_t deadline_ns)
 		s->running_out = true;
 }
 
-static void refuse(struct sampler *s, struct entry *entry)
+void harvest_refuse(struct sampler *s, struct entry *entry)
 {
 	if (!entry->refused)
 		s->result->threads_refused++;
 	entry->refused = true;
+}
+
+static int seize(const struct sampler *s, struct thread *thread)
+{
+	return s->family->follows ? thread_seize_family(thread) : thread_seize(thread);
 }
 
 /* Seizes on first use. ESRCH of a seized thread: exec gave its TID to another thread, which has no tracer yet.
@@ -301,7 +353,7 @@ static void refuse(struct sampler *s, struct entry *entry)
 static bool ask_to_stop(struct sampler *s, struct entry *entry)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
-		if (!entry->thread.seized && thread_seize(&entry->thread) != 0)
+		if (!entry->thread.seized && seize(s, &entry->thread) != 0)
 			break;
 		entry->interrupted_at_ns = s->held_ns != 0 ? s->held_ns : now_ns(CLOCK_MONOTONIC);
 		entry->interrupted_tick = s->tick;
@@ -315,11 +367,11 @@ static bool ask_to_stop(struct sampler *s, struct entry *entry)
 		entry->thread.seized = false;
 	}
 	char letter;
-	if (errno == ESRCH || thread_state(s->target, &entry->thread, &letter) != 0 || letter == 'Z' ||
-		letter == 'X')
-		entry->gone = s->relist = true;
+	if (errno == ESRCH || thread_state(entry->member->target, &entry->thread, &letter) != 0 ||
+		letter == 'Z' || letter == 'X')
+		entry->gone = entry->member->relist = true;
 	else
-		refuse(s, entry);
+		harvest_refuse(s, entry);
 	return false;
 }
 
@@ -353,7 +405,7 @@ static void leave_pending(struct sampler *s, struct entry *entry)
 	if (!entry->due)
 		return;
 	entry->due = false;
-	if (thread_state(s->target, &entry->thread, &letter) == 0 && letter == 'D')
+	if (thread_state(entry->member->target, &entry->thread, &letter) == 0 && letter == 'D')
 		s->result->uninterruptible++;
 	else
 		s->result->late_stops++;
@@ -400,7 +452,7 @@ static void look_before(struct sampler *s)
 	struct schedstat before;
 	for (size_t i = 0; i < s->n_batch; i++) {
 		struct entry *entry = s->batch[i];
-		if (!entry->gone && thread_schedstat(s->target, &entry->thread, &before) == 0) {
+		if (!entry->gone && thread_schedstat(entry->member->target, &entry->thread, &before) == 0) {
 			entry->before_ns = before.run_ns;
 			entry->before = s->tick;
 		}
@@ -416,11 +468,11 @@ static bool may_run(struct sampler *s, struct entry *entry)
 	struct schedstat held;
 	bool looked = entry->before == s->tick && !holders_own(s->holders, entry->cpu);
 	uint64_t known_ns = looked ? entry->before_ns : entry->now.run_ns;
-	if (thread_schedstat(s->target, &entry->thread, &held) != 0 ||
+	if (thread_schedstat(entry->member->target, &entry->thread, &held) != 0 ||
 		(entry->asleep && held.count == entry->last.count) ||
 		(!wants_state(s) && held.run_ns == known_ns))
 		return false;
-	entry->asleep = thread_blocked(s->target, &entry->thread, &unused) != 0;
+	entry->asleep = thread_blocked(entry->member->target, &entry->thread, &unused) != 0;
 	entry->last = held;
 	entry->now.wait_ns = held.wait_ns;
 	return !entry->asleep;

@@ -28,43 +28,54 @@ bool ledger_may_read_maps(const struct sampler *s)
 	return maps_debt(s) < 0;
 }
 
-void ledger_read_maps(struct sampler *s)
+static void prepare_tables(struct sampler *s, struct member *member)
+{
+	unwinder_turn_to(s->unwinder, member->space);
+	unwinder_prepare(s->unwinder, PREPARE_NS);
+	member->is_go = unwinder_go_tls(s->unwinder, &member->go_tls);
+}
+
+void ledger_read_maps(struct sampler *s, struct member *member)
 {
 	size_t len;
-	if (s->awaits_exec)
+	if (member->awaits_exec)
 		return;
 	uint64_t before = now_ns(CLOCK_THREAD_CPUTIME_ID);
-	char *text = target_maps(s->target, s->target->live_tid, &len);
-	s->maps_ns = now_ns(CLOCK_MONOTONIC);
-	s->maps_stale = false;
+	char *text = target_maps(member->target, member->target->live_tid, &len);
+	member->maps_ns = now_ns(CLOCK_MONOTONIC);
+	member->maps_stale = member->walked = false;
 	if (text == NULL)
 		return;
-	int changed = space_update(s->space, text, len);
+	int changed = space_update(member->space, text, len);
 	if (changed < 0)
 		s->result->out_of_memory = true;
 	if (changed > 0)
-		unwinder_prepare(s->unwinder, PREPARE_NS);
-	if (changed > 0)
-		s->is_go = unwinder_go_tls(s->unwinder, &s->go_tls);
+		prepare_tables(s, member);
 	free(text);
 	s->maps_debt_ns = maps_debt(s) + (int64_t)(now_ns(CLOCK_THREAD_CPUTIME_ID) - before);
 	s->maps_earned_ns = now_ns(CLOCK_MONOTONIC);
 }
 
-static void fill_labels(const struct sampler *s, const struct entry *entry, struct labels *labels)
+static void process_labels(const struct sampler *s, const struct member *member, struct labels *labels)
 {
-	*labels = (struct labels){.thread = entry->thread.name,
-		.tid = entry->unnamed ? 0 : entry->thread.tid,
-		.pid = s->target->pid};
+	*labels = (struct labels){.process = s->family->follows ? member->name : NULL,
+		.pid = member->unlabelled ? 0 : member->pid};
 }
 
-static void add(
-	struct sampler *s, const struct stack *stack, const struct labels *labels, int64_t count, int64_t ns)
+static void fill_labels(const struct sampler *s, const struct entry *entry, struct labels *labels)
+{
+	process_labels(s, entry->member, labels);
+	labels->thread = entry->thread.name;
+	labels->tid = entry->unnamed ? 0 : entry->thread.tid;
+}
+
+static void add(struct sampler *s, const struct entry *entry, const struct stack *stack,
+	const struct labels *labels, int64_t count, int64_t ns)
 {
 	if (profile_add(s->profile, stack, labels, count, ns) != 0)
 		s->result->out_of_memory = true;
 	else if (!wants_state(s))
-		s->charged_ns += (uint64_t)ns;
+		entry->member->charged_ns += (uint64_t)ns;
 }
 
 static void count_walk(struct sampler *s, const struct stack *stack, uint64_t samples)
@@ -80,11 +91,21 @@ static void count_walk(struct sampler *s, const struct stack *stack, uint64_t sa
  * walked again. */
 void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *snapshot, struct stack *stack)
 {
+	struct member *member = entry->member;
+	if (member != s->root && member->maps_stale && ledger_may_read_maps(s)) {
+		/* To compile the tables of a program that is new takes milliseconds: nobody is to wait for it. */
+		harvest_settle(s);
+		ledger_read_maps(s, member);
+	}
+	unwinder_turn_to(s->unwinder, member->space);
 	unwinder_walk(s->unwinder, snapshot, stack);
 	if (stack->why == STOP_NO_MAPPING && ledger_may_read_maps(s)) {
-		ledger_read_maps(s);
+		ledger_read_maps(s, member);
 		unwinder_walk(s->unwinder, snapshot, stack);
 	}
+	member->walked = true;
+	if (s->family->follows)
+		space_unify(member->space, stack->v, stack->n);
 	if (stack->why == STOP_COPY_END)
 		capture_want_more(&entry->hint);
 }
@@ -108,11 +129,11 @@ static void back_off(struct sampler *s, struct entry *entry, const struct stack 
 
 /* How often the thread has lost its CPU to another since its last sample, and left it of its own will, other
  * than for our stops. */
-static void count_switches(struct sampler *s, struct entry *entry, struct switches *since)
+static void count_switches(struct entry *entry, struct switches *since)
 {
 	struct switches now;
 	*since = (struct switches){.lost = 1, .left = 1};
-	if (thread_switches(s->target, &entry->thread, &now) != 0)
+	if (thread_switches(entry->member->target, &entry->thread, &now) != 0)
 		return;
 	since->lost = now.lost - entry->switches.lost;
 	since->left = now.left - entry->switches.left - entry->stops;
@@ -174,15 +195,15 @@ static bool had_its_cpu(const struct taken *taken, bool own)
  * of a system call more often than not (PREEMPT_LAZY; test_cpu.py holds it). */
 static bool stands_for_its_time(struct sampler *s, struct entry *entry, const struct taken *taken)
 {
-	thread_keep_files(s->target, &entry->thread);
-	int cpu = entry->cpu = thread_cpu(s->target, &entry->thread);
+	thread_keep_files(entry->member->target, &entry->thread);
+	int cpu = entry->cpu = thread_cpu(entry->member->target, &entry->thread);
 	holders_want(s->holders, cpu);
 	if (wants_state(s))
 		return true;
 	struct switches since;
 	bool own = holders_own(s->holders, cpu);
 	int64_t held_ns = held_for(s, taken, cpu);
-	count_switches(s, entry, &since);
+	count_switches(entry, &since);
 	bool had = held_ns > 0 ? was_preempted(s, taken, &since, held_ns, own) : ran_until_its_stop(taken, own);
 	s->result->slid += held_ns == 0 && had && taken->in_call;
 	return had || (since.left == 0 && had_its_cpu(taken, own));
@@ -202,11 +223,11 @@ static void charge_stack(struct sampler *s, const struct taken *taken, const str
 	fill_labels(s, entry, &labels);
 	labels.state = taken->state;
 	labels.syscall = taken->syscall;
-	add(s, stack, &labels, 1, wants_state(s) ? taken->wall_ns : run_ns);
+	add(s, entry, stack, &labels, 1, wants_state(s) ? taken->wall_ns : run_ns);
 	count_walk(s, stack, 1);
 	if (taken->late_ns > 0) {
 		labels.state = "runnable";
-		add(s, stack, &labels, taken->late_ticks, taken->late_ns);
+		add(s, entry, stack, &labels, taken->late_ticks, taken->late_ns);
 		count_walk(s, stack, (uint64_t)taken->late_ticks);
 	}
 }
@@ -221,7 +242,7 @@ static void charge_taken(struct sampler *s, struct taken *taken)
 	ledger_walk(s, entry, &taken->snapshot, &stack);
 	if (counts)
 		charge_stack(s, taken, &stack);
-	if (taken->cut_short && eintr_was_cut_short(s->target, entry->thread.tid, &taken->regs))
+	if (taken->cut_short && eintr_was_cut_short(entry->member->target, entry->thread.tid, &taken->regs))
 		back_off(s, entry, &stack);
 	else if (++entry->back_off.clean % 64 == 0)
 		entry->back_off.times = 0;
@@ -259,7 +280,7 @@ void ledger_charge_backed_off(struct sampler *s, struct entry *entry)
 		entry->charged_run_ns = entry->now.run_ns;
 	}
 	s->result->backed_off++;
-	add(s, &entry->back_off.stack, &labels, 1, ns);
+	add(s, entry, &entry->back_off.stack, &labels, 1, ns);
 	count_walk(s, &entry->back_off.stack, 1);
 }
 
@@ -286,7 +307,7 @@ static void write_sleep(struct sampler *s, struct entry *entry)
 	labels.state = sleep->state;
 	labels.syscall = sleep->syscall;
 	if (sleep->ns > 0 || sleep->count > 0)
-		add(s, &sleep->stack, &labels, sleep->count, sleep->ns);
+		add(s, entry, &sleep->stack, &labels, sleep->count, sleep->ns);
 	sleep->count = sleep->ns = 0;
 }
 
@@ -315,7 +336,8 @@ static void charge_from_now(struct sampler *s, struct entry *entry)
 	struct schedstat stat;
 	entry->charged_wall_ns = s->tick_ns;
 	entry->charged_tick = s->tick;
-	if (!entry->cold && !entry->gone && thread_schedstat(s->target, &entry->thread, &stat) == 0 &&
+	if (!entry->cold && !entry->gone &&
+		thread_schedstat(entry->member->target, &entry->thread, &stat) == 0 &&
 		stat.run_ns > entry->charged_run_ns)
 		entry->charged_run_ns = stat.run_ns;
 }
@@ -358,7 +380,8 @@ static void charge_rest_of_wall(struct sampler *s, struct entry *entry)
 static uint64_t charge_rest_of_cpu(struct sampler *s, struct entry *entry)
 {
 	struct schedstat stat;
-	if (thread_schedstat(s->target, &entry->thread, &stat) != 0 || stat.run_ns <= entry->charged_run_ns)
+	if (thread_schedstat(entry->member->target, &entry->thread, &stat) != 0 ||
+		stat.run_ns <= entry->charged_run_ns)
 		return 0;
 	struct labels labels;
 	fill_labels(s, entry, &labels);
@@ -368,7 +391,7 @@ static uint64_t charge_rest_of_cpu(struct sampler *s, struct entry *entry)
 
 static uint64_t charge_rest(struct sampler *s, struct entry *entry)
 {
-	if (entry->gone)
+	if (entry->gone || entry->member->unseen)
 		return 0;
 	if (!wants_state(s))
 		return charge_rest_of_cpu(s, entry);
@@ -376,27 +399,44 @@ static uint64_t charge_rest(struct sampler *s, struct entry *entry)
 	return 0;
 }
 
+/* What the process has used beyond `known`. */
+static void charge_rest_of_process(struct sampler *s, struct member *member, uint64_t known)
+{
+	uint64_t total = member->last_cpu_ns - member->start_cpu_ns;
+	struct labels labels;
+	process_labels(s, member, &labels);
+	if (s->options->n_tids > 0 || total < known)
+		total = known;
+	s->result->kernel_cpu_ns += total;
+	s->result->between_cpu_ns += total - member->charged_ns;
+	s->result->unseen_cpu_ns += member->unseen ? total - known : 0;
+	if (!wants_state(s))
+		add_named(s, member->unseen ? "[cpu of children not seen]" : "[cpu between samples]", &labels,
+			total - known);
+}
+
+void ledger_balance_ended(struct sampler *s, struct member *member)
+{
+	charge_rest_of_process(s, member, member->charged_ns);
+}
+
 /* CPU time that the kernel charged and no sample carries: of live threads under their names, of ended ones
  * under the process. */
 void ledger_balance(struct sampler *s)
 {
-	uint64_t live = 0;
 	s->last_tick_ns = s->tick_ns;
 	s->tick_ns = now_ns(CLOCK_MONOTONIC);
+	for (size_t i = 0; i < s->family->n; i++)
+		s->family->v[i]->rest_ns = 0;
 	for (size_t i = 0; i < THREAD_BUCKETS; i++)
 		for (struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
-			live += charge_rest(s, entry);
+			entry->member->rest_ns += charge_rest(s, entry);
 	/* The window ends where the process's clock is read, and not before the threads' accounts. */
 	if (!wants_state(s))
 		s->tick_ns = now_ns(CLOCK_MONOTONIC);
-	target_cpu_ns(s->target, &s->last_cpu_ns);
-	uint64_t total = s->last_cpu_ns - s->start_cpu_ns;
-	uint64_t known = s->charged_ns + live;
-	if (s->options->n_tids > 0 || total < known)
-		total = known;
-	s->result->kernel_cpu_ns = total;
-	s->result->between_cpu_ns = total - s->charged_ns;
-	struct labels labels = {.pid = s->target->pid};
-	if (!wants_state(s))
-		add_named(s, "[cpu between samples]", &labels, total - known);
+	for (size_t i = 0; i < s->family->n; i++) {
+		struct member *member = s->family->v[i];
+		family_clock(member);
+		charge_rest_of_process(s, member, member->charged_ns + member->rest_ns);
+	}
 }

@@ -148,8 +148,8 @@ static void *sample(void *argument)
 		[END_TARGET] = LIVE_TARGET_ENDED};
 	struct live *live = argument;
 	struct attachment *attachment = live->attachment;
-	int outcome = sampler_run(&attachment->target, attachment->space, attachment->unwinder, live->profile,
-		&live->sampler, &live->progress, &live->result);
+	int outcome = sampler_run(attachment->family, attachment->unwinder, live->profile, &live->sampler,
+		&live->progress, &live->result);
 	live->refusal = errno;
 	end_with(live, outcome != 0 ? LIVE_REFUSED : ends[live->result.end]);
 	return NULL;

@@ -38,14 +38,15 @@ static void look_at(struct sampler *s, struct entry *entry)
 	forget(entry);
 	if (entry->gone)
 		return;
-	if (thread_state(s->target, &entry->thread, &sight->letter) != 0 || sight->letter == 'Z' ||
-		sight->letter == 'X' || thread_schedstat(s->target, &entry->thread, &entry->last) != 0) {
-		entry->gone = s->relist = true;
+	if (thread_state(entry->member->target, &entry->thread, &sight->letter) != 0 || sight->letter == 'Z' ||
+		sight->letter == 'X' ||
+		thread_schedstat(entry->member->target, &entry->thread, &entry->last) != 0) {
+		entry->gone = entry->member->relist = true;
 		return;
 	}
 	entry->now = entry->last;
-	sight->cpu = thread_cpu(s->target, &entry->thread);
-	int waits = thread_blocked(s->target, &entry->thread, &sight->blocked);
+	sight->cpu = thread_cpu(entry->member->target, &entry->thread);
+	int waits = thread_blocked(entry->member->target, &entry->thread, &sight->blocked);
 	entry->asleep = waits > 0 && watch_begin_sleep(s, entry, &sight->blocked);
 }
 
@@ -54,10 +55,10 @@ static int prepare(struct sampler *s)
 {
 	harvest_events(s);
 	s->n_taken = s->copies.used = 0;
-	if (s->relist)
-		sampler_list_threads(s);
-	if (s->maps_stale)
-		ledger_read_maps(s);
+	if (s->root->relist)
+		sampler_list_threads(s, s->root);
+	if (s->root->maps_stale)
+		ledger_read_maps(s, s->root);
 	for (size_t i = 0; i < s->threads.hot.n; i++)
 		look_at(s, s->threads.hot.v[i]);
 	size_t cap = 2 * s->threads.n + PACE_BATCH;
@@ -74,11 +75,11 @@ static int prepare(struct sampler *s)
 
 /* ---- while runners are held ---- */
 
-static bool is_as_it_was(struct sampler *s, struct entry *entry)
+static bool is_as_it_was(struct entry *entry)
 {
 	struct schedstat now;
-	if (thread_schedstat(s->target, &entry->thread, &now) != 0) {
-		entry->gone = s->relist = true;
+	if (thread_schedstat(entry->member->target, &entry->thread, &now) != 0) {
+		entry->gone = entry->member->relist = true;
 		return true;
 	}
 	bool same = entry->asleep && now.count == entry->last.count;
@@ -90,7 +91,7 @@ static bool is_as_it_was(struct sampler *s, struct entry *entry)
 static bool copy_again(struct sampler *s, struct entry *entry)
 {
 	if (s->n_taken == s->taken_cap || copies_are_full(&s->copies) ||
-		thread_state(s->target, &entry->thread, &entry->sight.letter) != 0)
+		thread_state(entry->member->target, &entry->thread, &entry->sight.letter) != 0)
 		return false;
 	struct taken *taken = &s->taken[s->n_taken];
 	*taken = (struct taken){.entry = entry, .asleep = true};
@@ -107,7 +108,7 @@ static void ask(struct sampler *s, struct entry *entry)
 	if (entry->hint.want_bytes < WANT_BYTES)
 		entry->hint.want_bytes = WANT_BYTES;
 	/* Whether it waits for a CPU: from now on, not since it was looked at. */
-	if (thread_schedstat(s->target, &entry->thread, &entry->now) == 0)
+	if (thread_schedstat(entry->member->target, &entry->thread, &entry->now) == 0)
 		harvest_ask(s, entry);
 	s->asked_ns = now_ns(CLOCK_MONOTONIC);
 }
@@ -123,11 +124,12 @@ static bool all_sleep_on(struct sampler *s)
 	bool calm = true;
 	for (size_t i = 0; i < s->threads.hot.n; i++) {
 		struct entry *entry = s->threads.hot.v[i];
-		if (is_frozen(entry) || is_as_it_was(s, entry))
+		if (is_frozen(entry) || is_as_it_was(entry))
 			continue;
 		calm = false;
-		entry->asleep = thread_blocked(s->target, &entry->thread, &entry->sight.blocked) > 0 &&
-				copy_again(s, entry);
+		entry->asleep =
+			thread_blocked(entry->member->target, &entry->thread, &entry->sight.blocked) > 0 &&
+			copy_again(s, entry);
 		if (!entry->asleep)
 			ask(s, entry);
 	}
@@ -139,8 +141,8 @@ static bool all_are_listed(const struct sampler *s)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < s->threads.hot.n; i++)
-		n += s->threads.hot.v[i]->seen == s->listing;
-	return !s->relist && (s->options->n_tids > 0 || target_thread_count(s->target) == (int)n);
+		n += s->threads.hot.v[i]->seen == s->root->listing;
+	return !s->root->relist && (s->options->n_tids > 0 || target_thread_count(s->root->target) == (int)n);
 }
 
 /* Until all have stopped, or those that have not are known to be without a CPU. */
@@ -175,7 +177,7 @@ static bool hold_all(struct sampler *s, uint64_t deadline)
 			return false;
 		/* Which allocates, while threads are held: new threads are few. */
 		if (!listed)
-			sampler_list_threads(s);
+			sampler_list_threads(s, s->root);
 	}
 }
 
@@ -208,9 +210,10 @@ static void attempt(struct sampler *s, struct moment *moment)
 static bool read_uninterruptible(struct sampler *s, struct entry *entry)
 {
 	struct sight *sight = &entry->sight;
-	return thread_state(s->target, &entry->thread, &sight->letter) == 0 && sight->letter == 'D' &&
-	       thread_schedstat(s->target, &entry->thread, &entry->last) == 0 &&
-	       thread_blocked(s->target, &entry->thread, &sight->blocked) > 0 &&
+	return thread_state(entry->member->target, &entry->thread, &sight->letter) == 0 &&
+	       sight->letter == 'D' &&
+	       thread_schedstat(entry->member->target, &entry->thread, &entry->last) == 0 &&
+	       thread_blocked(entry->member->target, &entry->thread, &sight->blocked) > 0 &&
 	       watch_begin_sleep(s, entry, &sight->blocked);
 }
 
@@ -255,14 +258,14 @@ static void write_sleeper(struct entry *entry, struct moment_thread *out)
 	entry->sleep.stack = (struct stack){0};
 }
 
-static void write_thread(struct sampler *s, struct entry *entry, struct moment_thread *out)
+static void write_thread(struct entry *entry, struct moment_thread *out)
 {
 	*out = (struct moment_thread){.tid = entry->thread.tid,
 		.how = MOMENT_MISSED,
 		.state = "running",
 		.run_ns = entry->last.run_ns,
 		.cpu = entry->sight.cpu};
-	if (thread_read_name(s->target, &entry->thread) != 0 && entry->gone)
+	if (thread_read_name(entry->member->target, &entry->thread) != 0 && entry->gone)
 		out->tid = 0;
 	memcpy(out->name, entry->thread.name, sizeof out->name);
 	if (entry->sight.letter == 'D')
@@ -271,7 +274,7 @@ static void write_thread(struct sampler *s, struct entry *entry, struct moment_t
 		write_sleeper(entry, out);
 	/* Whoever ended meanwhile is left out, but not the leader, which stays in the list of threads. */
 	char letter;
-	if (entry->gone && thread_state(s->target, &entry->thread, &letter) == 0 && letter == 'Z')
+	if (entry->gone && thread_state(entry->member->target, &entry->thread, &letter) == 0 && letter == 'Z')
 		out->how = MOMENT_ENDED;
 	else if (entry->gone)
 		out->tid = 0;
@@ -300,7 +303,7 @@ static int write_taken(struct sampler *s, const struct taken *taken, struct mome
 	out->call = entry->sight.blocked;
 	if (!taken->asleep)
 		write_call(&taken->regs, out);
-	if (taken->cut_short && eintr_was_cut_short(s->target, entry->thread.tid, &taken->regs))
+	if (taken->cut_short && eintr_was_cut_short(entry->member->target, entry->thread.tid, &taken->regs))
 		s->result->short_counts++;
 	return stack_keep(&out->stack, &stack) ? 0 : -1;
 }
@@ -337,14 +340,14 @@ static int write_down(struct sampler *s, struct moment *moment)
 	struct entry_list *all = &s->threads.hot;
 	bool deeper = false;
 	moment_free(moment);
-	if (s->maps_stale)
-		ledger_read_maps(s);
+	if (s->root->maps_stale)
+		ledger_read_maps(s, s->root);
 	moment->v = calloc(all->n + 1, sizeof *moment->v);
 	if (moment->v == NULL)
 		return -1;
 	moment->n = all->n;
 	for (size_t i = 0; i < all->n; i++)
-		write_thread(s, all->v[i], &moment->v[i]);
+		write_thread(all->v[i], &moment->v[i]);
 	/* A thread that was taken twice stands where it was the second time. */
 	for (size_t i = 0; i < s->n_taken; i++)
 		if (write_taken(s, &s->taken[i], &moment->v[s->taken[i].entry->place], &deeper) != 0)

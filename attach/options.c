@@ -30,6 +30,7 @@ static const char help[] =
 	"  -f, --format FORMAT    pprof (default), flamegraph, folded, speedscope, text or json; the end of "
 	"FILE\n"
 	"                         tells it, too: .pb.gz, .html, .folded, .speedscope.json, .txt, .json\n"
+	"  -s, --subprocesses     children, too, and theirs: each with its pid and its name as labels\n"
 	"      --tid TID          only this thread; may be given several times\n"
 	"      --max-overhead SHARE   of CPU time that profiling may cost; the rate is lowered to stay within\n"
 	"                         it (default 1%; 100% lifts it)\n"
@@ -248,6 +249,7 @@ static const struct option long_options[] = {
 	{"event", required_argument, NULL, 'e'},
 	{"output", required_argument, NULL, 'o'},
 	{"format", required_argument, NULL, 'f'},
+	{"subprocesses", no_argument, NULL, 's'},
 	{"tid", required_argument, NULL, OPTION_TID},
 	{"max-depth", required_argument, NULL, OPTION_MAX_DEPTH},
 	{"max-overhead", required_argument, NULL, OPTION_MAX_OVERHEAD},
@@ -303,6 +305,9 @@ static int parse_option(int option, struct options *options, struct error *err)
 		return error_set(err,
 			"'%s' is not a format: give pprof, flamegraph, folded, speedscope, text or json",
 			optarg);
+	case 's':
+		options->subprocesses = true;
+		return 0;
 	case OPTION_TID:
 		return options_tid(optarg, options, err);
 	case OPTION_MAX_DEPTH:
@@ -358,6 +363,8 @@ static int find_command(int argc, char **argv)
 static int check_target(struct options *options, bool has_duration, struct error *err)
 {
 	bool is_running = options->pid != 0 || options->name != NULL;
+	if (options->subprocesses && options->n_tids > 0)
+		return error_set(err, "--tid chooses threads of one process: leave out --tid, or -s");
 	if (options->argv == NULL) {
 		if (options->pid != 0 && options->name != NULL)
 			return error_set(err, "one process at a time: %d and '%s' were given", options->pid,
@@ -398,7 +405,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	argc = end;
 	int option;
 	bool has_duration = false;
-	while ((option = getopt_long(argc, argv, ":p:n:d:r:F:e:o:f:qvhV", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":p:n:d:r:F:e:o:f:sqvhV", long_options, NULL)) != -1) {
 		if (option == ':' || option == '?')
 			return refuse_option(option, argv, err);
 		if (parse_option(option, options, err) != 0)

@@ -20,6 +20,7 @@ struct options {
 	const char *name; /* borrowed from argv; NULL: by PID */
 	char *const *argv; /* the program to start and profile, with its arguments; NULL: `pid` is. Borrowed. */
 	bool until_end; /* no -d was given for it */
+	bool subprocesses; /* children are profiled, too */
 	int64_t duration_ns;
 	double rate_hz;
 	enum profile_kind kind;

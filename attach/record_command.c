@@ -46,8 +46,8 @@ struct run {
 static void *sample(void *argument)
 {
 	struct run *run = argument;
-	run->outcome = sampler_run(&run->attachment.target, run->attachment.space, run->attachment.unwinder,
-		run->profile, &run->sampling, &run->progress, &run->result);
+	run->outcome = sampler_run(run->attachment.family, run->attachment.unwinder, run->profile,
+		&run->sampling, &run->progress, &run->result);
 	run->refusal = errno;
 	return NULL;
 }
@@ -74,6 +74,10 @@ static void verify_release(struct run *run)
 	struct target_traces found;
 	struct error warning;
 	run->unharmed = attachment_is_released(&run->attachment, run->result.job_stopped, &found);
+	if (run->unharmed && found.threads == 0) {
+		report_add(&run->report, "released  nothing is left: the target has ended");
+		return;
+	}
 	if (run->unharmed) {
 		report_add(&run->report, "released  all %zu threads: no tracer, none left stopped%s",
 			found.threads, run->result.job_stopped ? " but by job control, as before" : "");
@@ -97,6 +101,8 @@ static int sample_target(struct run *run, struct error *err)
 		return diagnose_refusal(
 			run->attachment.target.pid, run->attachment.target.name, run->refusal, err);
 	report_make(&run->result, &run->sampling, &run->report);
+	if (run->options.subprocesses)
+		report_add_family(&run->report, run->attachment.family, &run->result);
 	if (run->options.unwinder == UNWINDER_BOTH) {
 		struct unwinder_comparison comparison = unwinder_comparison(run->attachment.unwinder);
 		report_add_comparison(&run->report, &comparison);

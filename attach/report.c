@@ -156,6 +156,25 @@ void report_add_comparison(struct report *report, const struct unwinder_comparis
 		c->contradict, c->walks, c->rows_only, c->library_only, c->ends);
 }
 
+void report_add_family(struct report *report, const struct family *family, const struct sampler_result *result)
+{
+	char line[REPORT_WIDTH];
+	const struct {
+		size_t n;
+		const char *why;
+	} unseen[] = {{family->refused, "not ours to trace"}, {family->foreign, "not x86-64 programs"},
+		{family->crowded, "too many at once"}};
+	int n = snprintf(line, sizeof line, "processes %zu, at most %zu at once", family->met, family->most);
+	for (size_t i = 0; i < sizeof unseen / sizeof *unseen && n < (int)sizeof line; i++)
+		if (unseen[i].n > 0)
+			n += snprintf(line + n, sizeof line - (size_t)n, "; %zu not sampled: %s", unseen[i].n,
+				unseen[i].why);
+	if (result->unseen_cpu_ns > 0 && n < (int)sizeof line)
+		snprintf(line + n, sizeof line - (size_t)n, " (they used %.2f s of CPU)",
+			(double)result->unseen_cpu_ns / 1e9);
+	report_add(report, "%s", line);
+}
+
 /* ---- names ---- */
 
 enum { MODULES_SHOWN = 4 };

@@ -16,6 +16,8 @@ void report_make(
 	const struct sampler_result *result, const struct sampler_options *options, struct report *report);
 /* How often the two unwinders differ. */
 void report_add_comparison(struct report *report, const struct unwinder_comparison *comparison);
+/* How many processes there were, where children are profiled, too. */
+void report_add_family(struct report *report, const struct family *family, const struct sampler_result *result);
 /* One more line. */
 void report_add(struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* One module, for -v and the comments: its share of the samples, and how good its names are. */

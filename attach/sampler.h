@@ -8,9 +8,9 @@
 #ifndef ATTACH_SAMPLER_H
 #define ATTACH_SAMPLER_H
 
+#include "attach/family.h"
 #include "attach/histogram.h"
 #include "attach/moment.h"
-#include "attach/target.h"
 #include "encoder/profile.h"
 #include "unwind/unwinder.h"
 
@@ -78,6 +78,7 @@ struct sampler_result {
 	uint64_t long_pauses; /* of them longer than max_pause_ns */
 	uint64_t kernel_cpu_ns; /* what the kernel charged to the process (or the chosen threads) */
 	uint64_t between_cpu_ns; /* of it what no sample carries */
+	uint64_t unseen_cpu_ns; /* of that, what processes have used that are not sampled */
 	uint64_t own_cpu_ns; /* the sampling thread's own */
 	bool exited; /* the process was seen to end, and is reaped */
 	int status; /* then: of waitpid(2) */
@@ -86,17 +87,20 @@ struct sampler_result {
 	bool out_of_memory; /* some samples were lost to it */
 };
 
-/* Samples until the duration is over, SIGINT, SIGTERM or SIGHUP comes, or the target ends. These and SIGCHLD
- * must be blocked in every thread of ours. Returns -1 when the first thread could not be seized (errno tells
- * why) and nothing was done. */
-int sampler_run(struct target *target, struct space *space, struct unwinder *unwinder, struct profile *profile,
+/* `family` has the process as its first member; its others are found here. A member that lives at the end has
+ * its target afterwards, too.
+ *
+ * Samples until the duration is over, SIGINT, SIGTERM or SIGHUP comes, or the target ends: all members of its
+ * family have, or, if it is a child of ours, it has. These and SIGCHLD must be blocked in every thread of ours.
+ * Returns -1 when the first thread could not be seized (errno tells why) and nothing was done. */
+int sampler_run(struct family *family, struct unwinder *unwinder, struct profile *profile,
 	const struct sampler_options *options, struct sampler_progress *progress,
 	struct sampler_result *result);
 
 /* All threads (or the chosen ones) at one moment; of `options` the kind must be PROFILE_STATE. Of *result the
  * end, pauses and job_stopped are filled, and what went wrong. As sampler_run otherwise; *moment goes to
  * moment_free() in any case. */
-int sampler_moment(struct target *target, struct space *space, struct unwinder *unwinder,
-	const struct sampler_options *options, struct sampler_result *result, struct moment *moment);
+int sampler_moment(struct family *family, struct unwinder *unwinder, const struct sampler_options *options,
+	struct sampler_result *result, struct moment *moment);
 
 #endif

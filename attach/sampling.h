@@ -5,6 +5,7 @@
 #define ATTACH_SAMPLING_H
 
 #include "attach/clock.h"
+#include "attach/family.h"
 #include "attach/holders.h"
 #include "attach/moment.h"
 #include "attach/pace.h"
@@ -36,8 +37,8 @@ struct delays {
 };
 
 struct sampler {
-	struct target *target;
-	struct space *space;
+	struct family *family;
+	struct member *root; /* its first */
 	struct unwinder *unwinder;
 	struct profile *profile;
 	const struct sampler_options *options;
@@ -46,10 +47,9 @@ struct sampler {
 
 	struct threads threads;
 	size_t named; /* threads met since the first listing, those beyond NAMED_THREADS too */
-	unsigned listing; /* number of the last listing of the threads */
-	bool relist; /* a thread came or went */
+	bool strangers; /* a member has not been looked at yet, or has ended */
 	bool running_out; /* the end was asked for */
-	bool target_gone;
+	bool target_gone; /* whatever there was to be sampled */
 	int refusal; /* errno: threads that may not even be looked at */
 	sigset_t signals;
 
@@ -78,18 +78,14 @@ struct sampler {
 	bool holding; /* whatever stops stays stopped, until harvest_release() */
 	bool apart; /* we run where the target does not */
 
-	uint64_t maps_ns, maps_earned_ns; /* when maps were last read, by the clock and by their budget */
+	uint64_t maps_earned_ns; /* when maps were last read */
 	int64_t maps_debt_ns; /* then: what they had cost beyond their share */
-	bool maps_stale;
-	bool awaits_exec; /* our own child, which is still a copy of us: nothing of its memory is of interest */
-	bool is_go; /* a Go program, whose threads keep their goroutine there (unwinder_go_tls()) */
-	int32_t go_tls;
 
-	uint64_t start_cpu_ns, last_cpu_ns; /* the process's CPU clock, at the start and as last read */
+	uint64_t last_cpu_ns; /* the CPU clocks of all members, as last read */
+	uint64_t ended_cpu_ns; /* of it, what those have used that are members no more */
 	bool clock_is_fresh; /* it was read at this tick */
 	unsigned clock_rest; /* ticks to go without it */
-	uint64_t charged_ns; /* CPU time charged to stacks so far */
-	/* Of the process's CPU time, what the threads that were looked at have used, and what is known to be
+	/* Of the processes' CPU time, what the threads that were looked at have used, and what is known to be
 	 * nobody's that lives: what exceeds both was used by a thread that was not looked at. */
 	int64_t seen_run_ns, nobodys_ns;
 	size_t unswept; /* cold threads that the sweep has not come to yet */
@@ -103,7 +99,7 @@ static inline bool wants_state(const struct sampler *s)
 
 /* ---- ledger.c ---- */
 
-void ledger_read_maps(struct sampler *s);
+void ledger_read_maps(struct sampler *s, struct member *member);
 /* Not so often that it would cost more than a percent of our time. */
 bool ledger_may_read_maps(const struct sampler *s);
 /* Walks a stack; a pc in no known mapping has the maps read anew. The stack lives until the next walk. */
@@ -120,6 +116,8 @@ void ledger_charge_backed_off(struct sampler *s, struct entry *entry);
 void ledger_show_sleeps(struct sampler *s);
 /* The next window begins now: what was used until now is charged to none. */
 void ledger_open_window(struct sampler *s);
+/* A member has ended, and its threads are none any more: its CPU time that no sample carries. */
+void ledger_balance_ended(struct sampler *s, struct member *member);
 /* At the end: what no sample carries. */
 void ledger_balance(struct sampler *s);
 
@@ -146,6 +144,8 @@ void harvest_release(struct sampler *s);
 void harvest_settle(struct sampler *s);
 /* The stop that was asked for has come, or will not come any more. */
 void harvest_stop_is_over(struct sampler *s, struct entry *entry);
+/* The thread cannot be stopped: its time is charged to no stack. */
+void harvest_refuse(struct sampler *s, struct entry *entry);
 /* The thread has changed its identity, or was taken for gone and lives: nothing that was known of it holds. */
 void harvest_revive(struct sampler *s, struct entry *entry);
 
@@ -168,7 +168,7 @@ bool watch_copy_sleeper(
 /* ---- sampler.c ---- */
 
 /* Looks who is there, if it may have changed. While the sampler holds, none is dropped. */
-void sampler_list_threads(struct sampler *s);
+void sampler_list_threads(struct sampler *s, struct member *member);
 
 /* ---- moment.c ---- */
 

@@ -112,6 +112,48 @@ int target_open(pid_t pid, struct target *target, struct error *err)
 	return 0;
 }
 
+/* Of what it would take to profile it only its program's kind can be missing. */
+static int check_program(const struct target *target)
+{
+	unsigned char head[20] = {0};
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/exe", target->pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return 0; /* not ours to read: what can be seen of it is */
+	ssize_t n = read(fd, head, sizeof head);
+	close(fd);
+	if (n < (ssize_t)sizeof head || memcmp(head, ELFMAG, SELFMAG) != 0 ||
+		(head[EI_CLASS] == ELFCLASS64 && head[18] == EM_X86_64))
+		return 0;
+	errno = ENOEXEC;
+	return -1;
+}
+
+int target_read_program(struct target *target)
+{
+	target_name(target->pid, target->name);
+	return check_program(target);
+}
+
+int target_open_child(pid_t pid, struct target *target)
+{
+	struct target t = {.task_fd = -1, .pid = pid, .live_tid = pid};
+	char path[64];
+	if (target_read_program(&t) != 0)
+		return -1;
+	snprintf(path, sizeof path, "/proc/%d/task", pid);
+	t.task_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t.task_fd < 0 || clock_getcpuclockid(pid, &t.cpu_clock) != 0) {
+		int saved = errno == EACCES || errno == EPERM || errno == EMFILE ? errno : ESRCH;
+		target_close(&t);
+		errno = saved;
+		return -1;
+	}
+	*target = t;
+	return 0;
+}
+
 void target_close(struct target *target)
 {
 	if (target->task_fd >= 0)
@@ -221,6 +263,39 @@ uint64_t target_stack_start(const struct target *target)
 	if (read_small(target->task_fd, path, text, sizeof text) <= 0 || !stat_field(text, 28, &start))
 		return 0;
 	return start;
+}
+
+void target_name(pid_t pid, char name[16])
+{
+	char path[64], text[64];
+	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	ssize_t n = read_small(AT_FDCWD, path, text, sizeof text);
+	text[n > 0 ? n : 0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	snprintf(name, 16, "%.15s", text);
+}
+
+bool target_is_leader(pid_t tid)
+{
+	return syscall(SYS_tgkill, tid, tid, 0) == 0 || errno == EPERM;
+}
+
+int target_each_process(void (*each)(void *context, pid_t pid, pid_t parent), void *context)
+{
+	DIR *proc = opendir("/proc");
+	if (proc == NULL)
+		return -1;
+	for (const struct dirent *entry; (entry = readdir(proc)) != NULL;) {
+		char path[64], text[1024];
+		unsigned long long parent;
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		snprintf(path, sizeof path, "/proc/%d/stat", pid);
+		if (pid > 0 && read_small(AT_FDCWD, path, text, sizeof text) > 0 &&
+			stat_field(text, 4, &parent))
+			each(context, pid, (pid_t)parent);
+	}
+	closedir(proc);
+	return 0;
 }
 
 int target_thread_count(const struct target *target)
@@ -526,12 +601,23 @@ bool target_ptrace_is_filtered(void)
 	return ptrace(PTRACE_SEIZE, 0, NULL, NULL) != 0 && errno != ESRCH;
 }
 
-int thread_seize(struct thread *thread)
+static int seize(struct thread *thread, long options)
 {
-	if (ptrace(PTRACE_SEIZE, thread->tid, NULL, (void *)PTRACE_O_TRACEEXEC) != 0)
+	if (ptrace(PTRACE_SEIZE, thread->tid, NULL, (void *)options) != 0)
 		return -1;
 	thread->seized = true;
 	return 0;
+}
+
+int thread_seize(struct thread *thread)
+{
+	return seize(thread, PTRACE_O_TRACEEXEC);
+}
+
+int thread_seize_family(struct thread *thread)
+{
+	return seize(
+		thread, PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE);
 }
 
 int thread_interrupt(struct thread *thread)
@@ -573,6 +659,9 @@ static void classify(int status, struct wait_event *event)
 	int signal = WSTOPSIG(status), ptrace_event = status >> 16;
 	if (ptrace_event == PTRACE_EVENT_EXEC) {
 		event->kind = TARGET_EXEC;
+	} else if (ptrace_event == PTRACE_EVENT_FORK || ptrace_event == PTRACE_EVENT_VFORK ||
+		   ptrace_event == PTRACE_EVENT_CLONE) {
+		event->kind = TARGET_BRANCH;
 	} else if (ptrace_event == PTRACE_EVENT_STOP) {
 		/* SIGTRAP: an interrupt, or the end of a group stop. Another signal: the group stop that it
 		 * began (ptrace(2)). */
@@ -601,4 +690,50 @@ int target_wait(const struct target *target, struct wait_event *event)
 		return event->tid < 0 ? -1 : 0;
 	classify(event->status, event);
 	return 1;
+}
+
+/* Before it is reaped: then its clock is there. */
+static void read_last_clock(pid_t pid, struct wait_event *event)
+{
+	struct target ended = {.pid = pid};
+	event->has_cpu =
+		clock_getcpuclockid(pid, &ended.cpu_clock) == 0 && target_cpu_ns(&ended, &event->cpu_ns) == 0;
+	if (event->has_cpu)
+		target_name(pid, event->name);
+}
+
+int target_wait_family(struct wait_event *event)
+{
+	for (;;) {
+		siginfo_t info = {0};
+		*event = (struct wait_event){0};
+		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | WNOHANG | __WALL | __WNOTHREAD) !=
+			0) {
+			if (errno == EINTR)
+				continue;
+			return -1;
+		}
+		if (info.si_pid == 0)
+			return 0;
+		if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED)
+			read_last_clock(info.si_pid, event);
+		event->tid = waitpid(info.si_pid, &event->status, __WALL | WNOHANG | __WNOTHREAD);
+		if (event->tid > 0) {
+			classify(event->status, event);
+			return 1;
+		}
+	}
+}
+
+void target_pass_on(const struct wait_event *event)
+{
+	switch (event->kind) {
+	case TARGET_GONE:
+		return;
+	case TARGET_GROUP:
+		ptrace(PTRACE_LISTEN, event->tid, NULL, NULL);
+		return;
+	default:
+		ptrace(PTRACE_CONT, event->tid, NULL, (void *)(intptr_t)event->signal);
+	}
 }

@@ -60,7 +60,12 @@ struct target {
 /* Looks at `pid` without touching it. Refuses what cannot be profiled: no such process, a thread's ID, a kernel
  * thread, a zombie, ourselves, one held by another tracer, another architecture. */
 int target_open(pid_t pid, struct target *target, struct error *err);
+/* A process that has us as its tracer from its beginning on. -1 with errno: ESRCH when it is gone, EACCES when
+ * we may not look at it, ENOEXEC when its program is not for x86-64. */
+int target_open_child(pid_t pid, struct target *target);
 void target_close(struct target *target);
+/* Its program is another now: the name, and the file. -1 with errno ENOEXEC as above. */
+int target_read_program(struct target *target);
 
 /* Opens the thread's files. Returns -1 when the thread is gone. */
 int thread_open(const struct target *target, pid_t tid, struct thread *thread);
@@ -119,6 +124,9 @@ bool target_ptrace_is_filtered(void);
 /* ptrace, by the one thread of ours that seized. All return 0, or -1 with errno (ESRCH: not stopped or gone,
  * which is normal). */
 int thread_seize(struct thread *thread);
+/* The same, and whatever threads and processes the thread begins have us as their tracer from their first
+ * instruction on. Each stops once for that, and so does the thread (TARGET_BRANCH). */
+int thread_seize_family(struct thread *thread);
 int thread_interrupt(struct thread *thread);
 int thread_get_regs(const struct thread *thread, struct user_regs_struct *regs);
 int thread_set_regs(const struct thread *thread, const struct user_regs_struct *regs);
@@ -132,6 +140,7 @@ enum stop_kind {
 	TARGET_SIGNAL, /* about to get a signal: take the sample, continue with that same signal */
 	TARGET_GROUP, /* job control stopped it: listen */
 	TARGET_EXEC, /* exec: other threads are gone, the maps are new */
+	TARGET_BRANCH, /* it has begun a thread or a process: continue */
 };
 struct wait_event {
 	pid_t tid;
@@ -140,9 +149,20 @@ struct wait_event {
 	int status; /* of waitpid(2) */
 	bool has_cpu; /* the whole process, if it is ours, has ended, and used this: */
 	uint64_t cpu_ns;
+	char name[16]; /* its name then (target_wait_family) */
 };
 /* The next thing that happened to a thread seized by the calling thread; never waits. Returns 1 and fills
  * *event, 0 when nothing happened, -1 when no seized thread is left. */
 int target_wait(const struct target *target, struct wait_event *event);
+/* The same for threads of any number of processes: of each that ends has_cpu is set. */
+int target_wait_family(struct wait_event *event);
+/* Is `tid` a process's first thread, whose ID is the process's? */
+bool target_is_leader(pid_t tid);
+/* Nothing is known of the thread that has stopped: it goes on as it would have without us. */
+void target_pass_on(const struct wait_event *event);
+/* Calls each(context, pid, parent) for every process there is. -1 when /proc cannot be read. */
+int target_each_process(void (*each)(void *context, pid_t pid, pid_t parent), void *context);
+/* The name (comm) of a process, also of one that has ended and was not reaped; "" when there is none. */
+void target_name(pid_t pid, char name[16]);
 
 #endif

@@ -33,6 +33,7 @@ struct sight {
 
 struct entry {
 	struct thread thread;
+	struct member *member; /* the process that it belongs to; borrowed */
 	struct entry *next; /* in its bucket */
 	size_t place; /* in its list */
 	bool cold;

@@ -41,10 +41,11 @@ bool watch_copy_sleeper(
 	snapshot->regs.r[AMD64_RIP] = blocked->pc;
 	snapshot->regs.r[AMD64_RSP] = blocked->sp;
 	snapshot->regs.known = 1u << AMD64_RIP | 1u << AMD64_RSP;
-	entry->hint.is_go = s->is_go;
-	capture_stack(s->space, &entry->hint, &s->copies, snapshot);
+	entry->hint.is_go = entry->member->is_go;
+	capture_stack(entry->member->space, &entry->hint, &s->copies, snapshot);
 	struct schedstat after;
-	return thread_schedstat(s->target, &entry->thread, &after) == 0 && after.count == entry->last.count;
+	return thread_schedstat(entry->member->target, &entry->thread, &after) == 0 &&
+	       after.count == entry->last.count;
 }
 
 /* A deep sleeper's first copy may have been too short: it still sleeps, so copy again, larger. */
@@ -67,7 +68,8 @@ bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct bloc
 {
 	char letter;
 	struct stack stack;
-	if (thread_state(s->target, &entry->thread, &letter) != 0 || !walk_sleeper(s, entry, blocked, &stack))
+	if (thread_state(entry->member->target, &entry->thread, &letter) != 0 ||
+		!walk_sleeper(s, entry, blocked, &stack))
 		return false;
 	if (!stack_keep(&entry->sleep.stack, &stack)) {
 		s->result->out_of_memory = true;
@@ -80,9 +82,9 @@ bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct bloc
 
 /* ---- one thread ---- */
 
-static void is_gone(struct sampler *s, struct entry *entry)
+static void is_gone(struct entry *entry)
 {
-	entry->gone = s->relist = true;
+	entry->gone = entry->member->relist = true;
 }
 
 /* Reads the thread's account. */
@@ -92,8 +94,8 @@ static bool read_account(struct sampler *s, struct entry *entry)
 	if (entry->gone || entry->refused || entry->looked == s->tick)
 		return false;
 	entry->looked = s->tick;
-	if (thread_schedstat(s->target, &entry->thread, &now) != 0) {
-		is_gone(s, entry);
+	if (thread_schedstat(entry->member->target, &entry->thread, &now) != 0) {
+		is_gone(entry);
 		return false;
 	}
 	s->seen_run_ns += (int64_t)(now.run_ns - entry->now.run_ns);
@@ -119,7 +121,7 @@ static void go_on_sleeping(struct sampler *s, struct entry *entry)
 static bool fell_asleep(struct sampler *s, struct entry *entry)
 {
 	struct blocked blocked;
-	if (thread_blocked(s->target, &entry->thread, &blocked) <= 0)
+	if (thread_blocked(entry->member->target, &entry->thread, &blocked) <= 0)
 		return false;
 	if (wants_state(s)) {
 		if (!watch_begin_sleep(s, entry, &blocked))
@@ -150,7 +152,7 @@ static void look_at(struct sampler *s, struct entry *entry)
 		/* Whose CPU is not held does not seem to run. */
 		if (entry->interrupted_tick + PLACE_TICKS < s->tick && entry->placed + PLACE_TICKS < s->tick) {
 			entry->placed = s->tick;
-			entry->cpu = thread_cpu(s->target, &entry->thread);
+			entry->cpu = thread_cpu(entry->member->target, &entry->thread);
 			holders_want(s->holders, entry->cpu);
 		}
 		entry->asleep = false;

@@ -34,11 +34,12 @@ enum extra_string {
 	EXTRA_BACKED_OFF,
 	EXTRA_TID,
 	EXTRA_PID,
+	EXTRA_PROCESS,
 	EXTRA_STRINGS
 };
 
 static const char *const extra_strings[EXTRA_STRINGS] = {"samples", "count", "cpu", "wall", "nanoseconds",
-	"thread", "state", "syscall", "backed_off", "tid", "pid"};
+	"thread", "state", "syscall", "backed_off", "tid", "pid", "process"};
 
 static int64_t extra(const struct writer *writer, enum extra_string which)
 {
@@ -196,7 +197,7 @@ static void write_location(struct writer *writer, uint32_t number)
 
 /* ---- samples ---- */
 
-enum { LABELS_MAX = 5 };
+enum { LABELS_MAX = 7 };
 
 struct label_list {
 	Perftools__Profiles__Label label[LABELS_MAX], *pointers[LABELS_MAX];
@@ -229,6 +230,7 @@ static void write_sample(struct writer *writer, uint32_t number, uint64_t *ids)
 		for (size_t k = 0; k < n; k++)
 			ids[at++] = (uint64_t)locations[k] + 1;
 	}
+	add_label(&labels, extra(writer, EXTRA_PROCESS), key->process, 0);
 	add_label(&labels, extra(writer, EXTRA_THREAD), key->thread, 0);
 	add_label(&labels, extra(writer, EXTRA_STATE), key->state, 0);
 	add_label(&labels, extra(writer, EXTRA_SYSCALL), key->syscall, 0);

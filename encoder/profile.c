@@ -107,6 +107,7 @@ static int reserve(struct words *words, size_t need)
 static int make_key(struct profile *profile, const struct labels *labels, size_t n, struct sample_key *key)
 {
 	*key = (struct sample_key){
+		.process = profile_intern(profile, labels->process != NULL ? labels->process : ""),
 		.thread = profile_intern(profile, labels->thread != NULL ? labels->thread : ""),
 		.state = profile_intern(profile, labels->state != NULL ? labels->state : ""),
 		.syscall = profile_intern(profile, labels->syscall != NULL ? labels->syscall : ""),
@@ -114,8 +115,8 @@ static int make_key(struct profile *profile, const struct labels *labels, size_t
 		.tid = labels->tid,
 		.pid = labels->pid,
 		.n = (uint32_t)n};
-	bool failed = key->thread == TABLE_NONE || key->state == TABLE_NONE || key->syscall == TABLE_NONE ||
-		      key->backed_off == TABLE_NONE;
+	bool failed = key->process == TABLE_NONE || key->thread == TABLE_NONE || key->state == TABLE_NONE ||
+		      key->syscall == TABLE_NONE || key->backed_off == TABLE_NONE;
 	return failed ? -1 : 0;
 }
 

@@ -10,7 +10,7 @@ enum profile_kind { PROFILE_CPU, PROFILE_STATE };
 
 /* Labels of one sample; strings are copied, NULL or "" leaves a label out, and so does 0 for a number. */
 struct labels {
-	const char *thread, *state, *syscall;
+	const char *process, *thread, *state, *syscall;
 	const char *backed_off; /* why the thread was not stopped, and an older stack stands for it */
 	pid_t tid, pid;
 };
@@ -41,9 +41,9 @@ struct profile_module {
 	struct symbol_quality quality;
 };
 
-/* Names every location. Called once, after the target was let go. Borrows `space` and `isolated` until
- * profile_free. `perfmap_fd` (borrowed): the target's perf map, for code that lies in no file; -1 none. Returns
- * -1 when memory is out. */
+/* Names every location. Called once, after the target was let go. Borrows `space`, or any of those that
+ * share its list, and `isolated` until profile_free. `perfmap_fd` (borrowed): the target's perf map, for code
+ * of the first space that lies in no file; -1 none. Returns -1 when memory is out. */
 int profile_symbolize(
 	struct profile *profile, const struct space *space, struct isolated *isolated, int perfmap_fd);
 /* After profile_symbolize: the modules, most samples first; owned by the profile. */

@@ -34,7 +34,7 @@ enum { PIECE_MAX = 64 };
 
 /* Key of a sample: this header, then the numbers of its pieces, leaf first. */
 struct sample_key {
-	uint32_t thread, state, syscall, backed_off; /* strings by number; 0 is "": none */
+	uint32_t process, thread, state, syscall, backed_off; /* strings by number; 0 is "": none */
 	int32_t tid, pid;
 	uint32_t n; /* locations */
 	uint32_t n_pieces;

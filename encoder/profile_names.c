@@ -31,7 +31,7 @@ static size_t list_wanted(const struct profile *profile, bool has_perfmap, struc
 			continue;
 		if (mapping_vaddr(mapping, key->address, &vaddr))
 			wanted[n++] = (struct wanted){mapping->image, vaddr, i, key->mapping};
-		else if (has_perfmap && mapping->image == NULL)
+		else if (has_perfmap && mapping->image == NULL && mapping->space == 0)
 			wanted[n++] = (struct wanted){NULL, key->address, i, key->mapping};
 	}
 	return n;

@@ -20,6 +20,7 @@ struct image {
 	int fd;
 	uint8_t *bytes; /* of an image from memory */
 	uint64_t size;
+	struct timespec written; /* the file's last change, when it was opened */
 	char *path;
 	char build_id[2 * BUILD_ID_MAX + 1];
 	Elf64_Phdr *segments;
@@ -199,6 +200,7 @@ struct image *image_open(int fd, const char *path, struct error *err)
 	}
 	image->fd = fd;
 	image->size = (uint64_t)st.st_size;
+	image->written = st.st_mtim;
 	return finish(image, path, err);
 }
 
@@ -228,6 +230,14 @@ void image_free(struct image *image)
 	free(image->sections);
 	free(image->names);
 	free(image);
+}
+
+bool image_has_changed(const struct image *image)
+{
+	struct stat st;
+	return image->fd >= 0 && (fstat(image->fd, &st) != 0 || (uint64_t)st.st_size != image->size ||
+					 st.st_mtim.tv_sec != image->written.tv_sec ||
+					 st.st_mtim.tv_nsec != image->written.tv_nsec);
 }
 
 const char *image_path(const struct image *image)

@@ -24,6 +24,9 @@ struct image *image_open(int fd, const char *path, struct error *err);
 struct image *image_from_memory(const void *bytes, size_t len, const char *path, struct error *err);
 void image_free(struct image *image);
 
+/* Was the file written to since it was opened? */
+bool image_has_changed(const struct image *image);
+
 const char *image_path(const struct image *image);
 /* The GNU build-id in lowercase hex, "" when the file has none. */
 const char *image_build_id(const struct image *image);

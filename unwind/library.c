@@ -54,6 +54,11 @@ void library_free(struct library *library)
 	free(library);
 }
 
+void library_turn_to(struct library *library, const struct space *space)
+{
+	library->space = space;
+}
+
 void library_cache(struct library *library)
 {
 	expression_cache(library->expression);

@@ -11,6 +11,8 @@ struct library;
 /* `space` is borrowed and must outlive the library. NULL when memory is out. */
 struct library *library_new(const struct space *space);
 void library_free(struct library *library);
+/* As unwinder_turn_to(). */
+void library_turn_to(struct library *library, const struct space *space);
 
 /* Walks one snapshot. *out is overwritten; out->v is owned by the library and valid until the next call. It
  * reads at most LIBRARY_WORDS words of the snapshot and the tables. Nothing of one walk is kept for another but

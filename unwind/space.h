@@ -18,6 +18,9 @@ struct mapping {
 	bool live; /* in the target's maps at the last update */
 	bool deleted;
 	struct image *image; /* shared by mappings of the same file; NULL: anonymous (JIT) or not readable */
+	unsigned space; /* whose it is: 0 the first, 1 the next made by space_beside() ... */
+	uint32_t twin; /* the first mapping of the same part of the same image, in any space; its own id if it
+			  is that */
 };
 
 /* How the space reaches the target; the attach room implements it. */
@@ -32,6 +35,10 @@ struct space_source {
 /* `main_path`: the path of the main binary as in maps (readlink of /proc/PID/exe), copied; it may be "".
  * `source` is copied. */
 struct space *space_new(const struct space_source *source, const char *main_path);
+/* The same for one more process: its mappings are listed with those of `other`, under ids of their own, and one
+ * file has one image for all. The list lives as long as one of its spaces; of a space that is freed only those
+ * mappings stay that others' twins are, or that have none (space_unify). NULL when memory is out. */
+struct space *space_beside(struct space *other, const struct space_source *source);
 void space_free(struct space *space);
 
 /* Takes over new contents of /proc/PID/maps. Opens the images of new executable mappings at once (the target
@@ -44,9 +51,16 @@ uint32_t space_find(const struct space *space, uint64_t address);
 /* The map line (of any protection) that holds `address` at the last update, or NULL; borrowed until the next
  * update. */
 const struct map *space_map(const struct space *space, uint64_t address);
+/* The ids of the live mappings, by address; borrowed until the next update. */
+const uint32_t *space_live(const struct space *space, size_t *n);
+/* Every process has its files elsewhere in its memory. Moves each frame to where its mapping's twin is: then
+ * the same code is the same address, and the frame may outlive its space. */
+void space_unify(const struct space *space, struct frame *frames, size_t n);
+/* Of all spaces that share the list. */
 size_t space_count(const struct space *space);
 const struct mapping *space_mapping(const struct space *space, uint32_t id); /* NULL when id is out of range */
-/* Changes with every space_update that returned 1: caches of the space are keyed by it. */
+/* Changes with every space_update that returned 1, and no two spaces that share their list have the same:
+ * caches are keyed by it. */
 uint64_t space_generation(const struct space *space);
 
 /* Link-time address in mapping->image of target address `address`; false when there is no image or no segment

@@ -136,6 +136,13 @@ void unwinder_free(struct unwinder *unwinder)
 	free(unwinder);
 }
 
+void unwinder_turn_to(struct unwinder *unwinder, const struct space *space)
+{
+	unwinder->space = space;
+	if (unwinder->library != NULL)
+		library_turn_to(unwinder->library, space);
+}
+
 /* ---- modules ---- */
 
 static int64_t thread_ns(void)
@@ -175,8 +182,8 @@ static struct module *module_of_image(struct unwinder *unwinder, const struct im
 	return module;
 }
 
-/* A mapping's id never changes its meaning, so what is known of one stays right when the target's maps change.
- */
+/* What is known of a mapping stays right when the target's maps change; its id may only become that of another
+ * when its process has ended. */
 static struct module *module_of(struct unwinder *unwinder, uint32_t id, const struct mapping *mapping)
 {
 	if (mapping->image == NULL)
@@ -191,7 +198,7 @@ static struct module *module_of(struct unwinder *unwinder, uint32_t id, const st
 		unwinder->by_mapping = larger;
 		unwinder->n_by_mapping = n;
 	}
-	if (unwinder->by_mapping[id] == NULL)
+	if (unwinder->by_mapping[id] == NULL || unwinder->by_mapping[id]->image != mapping->image)
 		unwinder->by_mapping[id] = module_of_image(unwinder, mapping->image);
 	return unwinder->by_mapping[id];
 }
@@ -235,20 +242,24 @@ static bool look_up_place(struct unwinder *unwinder, uint64_t address, struct pl
 void unwinder_prepare(struct unwinder *unwinder, int64_t cpu_ns)
 {
 	int64_t end = thread_ns() + cpu_ns;
-	for (uint32_t id = 0; id < space_count(unwinder->space) && thread_ns() < end; id++) {
-		const struct mapping *mapping = space_mapping(unwinder->space, id);
-		if (mapping->live && mapping->image != NULL)
-			module_of(unwinder, id, mapping);
+	size_t n;
+	const uint32_t *live = space_live(unwinder->space, &n);
+	for (size_t i = 0; i < n && thread_ns() < end; i++) {
+		const struct mapping *mapping = space_mapping(unwinder->space, live[i]);
+		if (mapping->image != NULL)
+			module_of(unwinder, live[i], mapping);
 	}
 }
 
 bool unwinder_go_tls(struct unwinder *unwinder, int32_t *offset)
 {
-	for (uint32_t id = 0; id < space_count(unwinder->space); id++) {
-		const struct mapping *mapping = space_mapping(unwinder->space, id);
-		if (!mapping->live || mapping->image == NULL || !gopclntab_is_go(mapping->image))
+	size_t n;
+	const uint32_t *live = space_live(unwinder->space, &n);
+	for (size_t i = 0; i < n; i++) {
+		const struct mapping *mapping = space_mapping(unwinder->space, live[i]);
+		if (mapping->image == NULL || !gopclntab_is_go(mapping->image))
 			continue;
-		const struct module *module = module_of(unwinder, id, mapping);
+		const struct module *module = module_of(unwinder, live[i], mapping);
 		if (module != NULL && module->go != NULL && rows_go_tls(module->go, offset))
 			return true;
 	}

@@ -12,6 +12,9 @@ struct unwinder;
  * time for all of them; the others count as missing. Returns NULL when memory is out. */
 struct unwinder *unwinder_new(const struct space *space, size_t max_depth);
 void unwinder_free(struct unwinder *unwinder);
+/* The next calls are about another process, whose space shares its list with the first (space_beside): so do
+ * the tables. It must live until the next such call. */
+void unwinder_turn_to(struct unwinder *unwinder, const struct space *space);
 
 /* Compiles the tables of all live mappings, for as long as it takes up to `cpu_ns`; those that are left are
  * compiled when they are first met. */
