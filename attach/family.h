@@ -39,8 +39,15 @@ struct member {
 	int32_t go_tls;
 	uint64_t start_cpu_ns, last_cpu_ns; /* the process's CPU clock, at the start and as last read */
 	uint64_t charged_ns; /* CPU time charged to its stacks so far */
+	uint64_t orphans_tick; /* when what no thread that lives has used was charged last */
 	uint64_t rest_ns; /* at the end: what its threads have used since they were charged last */
 };
+
+/* Is it there, and sampled? */
+static inline bool member_is_sampled(const struct member *member)
+{
+	return member->target != NULL && !member->ended && !member->gone;
+}
 
 struct family {
 	bool follows; /* more than the first member */

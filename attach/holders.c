@@ -206,6 +206,14 @@ void holders_set(struct holders *holders, uint64_t next_ns)
 	}
 }
 
+void holders_hurry(struct holders *holders, uint64_t at_ns)
+{
+	holders_set(holders, at_ns);
+	for (size_t i = 0; holders != NULL && i < holders->n; i++)
+		if (atomic_load(&holders->v[i].armed))
+			ring(&holders->v[i]);
+}
+
 static bool all_came(const struct holders *holders)
 {
 	for (size_t i = 0; i < holders->n; i++) {

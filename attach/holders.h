@@ -31,6 +31,8 @@ void holders_want(struct holders *holders, int cpu);
 /* To be called once before each holders_take(): the time (CLOCK_MONOTONIC) of the one after it. For the first
  * there is none, and it holds nothing. */
 void holders_set(struct holders *holders, uint64_t next_ns);
+/* The same, for a time before the one that was set last. */
+void holders_hurry(struct holders *holders, uint64_t at_ns);
 /* Waits for its time, and until all CPUs that were wanted lately are held, but for the caller's own, where
  * nobody else runs; not if that is a fraction of a millisecond away, or past. They stay so until
  * holders_let_go(), and for no longer than a fraction of a millisecond in any case. Returns the time since when

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 
 enum {
-	LONG_NS = 50000, /* to wait for a CPU, for a thread that had one */
-	UNUSUAL_NS = 5000, /* away from the median */
-	AWAY_NS = 20000, /* to be switched from, at most */
 	PREPARE_NS = 500000000, /* for compiling unwind tables beforehand */
 	MAPS_SHARE = 100, /* reading maps may take one part in so many of the time */
 	MAPS_CREDIT_NS = 50000000, /* and this at once: a program that begins loads many libraries */
@@ -93,7 +90,8 @@ void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *
 {
 	struct member *member = entry->member;
 	if (member != s->root && member->maps_stale && ledger_may_read_maps(s)) {
-		/* To compile the tables of a program that is new takes milliseconds: nobody is to wait for it. */
+		/* To compile the tables of a program that is new takes milliseconds: nobody is to wait for it.
+		 */
 		harvest_settle(s);
 		ledger_read_maps(s, member);
 	}
@@ -127,86 +125,35 @@ static void back_off(struct sampler *s, struct entry *entry, const struct stack 
 	b->clean = 0;
 }
 
-/* How often the thread has lost its CPU to another since its last sample, and left it of its own will, other
- * than for our stops. */
-static void count_switches(struct entry *entry, struct switches *since)
+/* CPU time of the process that belongs to none of its threads that live: others have used it, and were gone
+ * before they were met. */
+static int64_t orphaned_ns(const struct sampler *s, const struct member *member)
 {
-	struct switches now;
-	*since = (struct switches){.lost = 1, .left = 1};
-	if (thread_switches(entry->member->target, &entry->thread, &now) != 0)
+	int64_t ns = (int64_t)(member->last_cpu_ns - member->start_cpu_ns - member->charged_ns);
+	for (size_t i = 0; i < s->threads.hot.n; i++) {
+		const struct entry *entry = s->threads.hot.v[i];
+		if (entry->member == member && !entry->gone && entry->now.run_ns > entry->charged_run_ns)
+			ns -= (int64_t)(entry->now.run_ns - entry->charged_run_ns);
+	}
+	return ns;
+}
+
+/* Threads that live for less than a tick are met by chance, each for as long as it runs. Those that are stand
+ * for the others, as in a profile of perf: under their stack, but not in their account. */
+static void charge_orphans(
+	struct sampler *s, struct entry *entry, const struct stack *stack, struct labels *labels)
+{
+	struct member *member = entry->member;
+	if (s->options->n_tids > 0 || !s->clock_is_fresh || member->orphans_tick == s->tick ||
+		(double)entry->charged_run_ns * s->options->rate_hz > 1e9)
 		return;
-	since->lost = now.lost - entry->switches.lost;
-	since->left = now.left - entry->switches.left - entry->stops;
-	entry->switches = now;
-	entry->stops = 0;
-}
-
-/* Is that what switching to another thread and back takes, with looks at the clock there? It is learned from
- * threads that were in their own code: these were preempted, and not woken up. Programs that are hardly ever
- * seen there have to do with what is known of all. */
-static bool is_usual(struct delays *delays, int64_t ns, bool in_call)
-{
-	int64_t usual;
-	/* Longer ones have waited for others, before or afterwards. */
-	if (ns > -LONG_NS && ns < LONG_NS)
-		usual_add(in_call ? &delays->in_call : &delays->in_code, ns);
-	if (!usual_is(&delays->in_code, &usual) && !usual_is(&delays->in_call, &usual))
-		return true;
-	return ns - usual > -UNUSUAL_NS && ns - usual < UNUSUAL_NS;
-}
-
-/* For how long did another run in the place of what ran on the CPU at the instant: the holder, or we, where we
- * run ourselves? 0: none did, or the sample is of no instant. */
-static int64_t held_for(const struct sampler *s, const struct taken *taken, int cpu)
-{
-	if (!taken->instant || taken->tick != s->tick)
-		return 0;
-	return holders_own(s->holders, cpu) ? (int64_t)(taken->stopped_at_ns - taken->woke_ns)
-					    : (int64_t)holders_held_ns(s->holders, cpu);
-}
-
-/* Was the thread on a CPU at the instant that is sampled? It then lost it, and waited for one as long as
- * another ran in its place. Longer, if it had none before; shorter, if it was woken up since. */
-static bool was_preempted(
-	struct sampler *s, const struct taken *taken, const struct switches *since, int64_t held_ns, bool own)
-{
-	bool usual = is_usual(&s->delays[own], (int64_t)taken->waited_ns - held_ns, taken->in_call);
-	return usual && since->lost > 0;
-}
-
-/* Without an instant: did it run when it was interrupted? What slept by the time of the stop may have slept
- * before, and what stopped at the end of a system call may have come from work before it. */
-static bool ran_until_its_stop(const struct taken *taken, bool own)
-{
-	uint64_t ours = own ? taken->stopped_at_ns - taken->woke_ns : 0;
-	return !taken->blocked && taken->waited_ns < ours + LONG_NS;
-}
-
-/* Did it have a CPU when it was interrupted, or had it lost it before to somebody else? */
-static bool had_its_cpu(const struct taken *taken, bool own)
-{
-	uint64_t since = own ? taken->woke_ns : taken->interrupted_at_ns;
-	return taken->waited_ns <= taken->stopped_at_ns - since + AWAY_NS;
-}
-
-/* Does the place where it stopped stand for the CPU time that it has used since its last sample? Where it was
- * on a CPU at an instant that has nothing to do with it, and where we made it stop, if it has done nothing but
- * run since. Not where it slept, was woken up, or was waiting for a CPU that another took: that is at the end
- * of a system call more often than not (PREEMPT_LAZY; test_cpu.py holds it). */
-static bool stands_for_its_time(struct sampler *s, struct entry *entry, const struct taken *taken)
-{
-	thread_keep_files(entry->member->target, &entry->thread);
-	int cpu = entry->cpu = thread_cpu(entry->member->target, &entry->thread);
-	holders_want(s->holders, cpu);
-	if (wants_state(s))
-		return true;
-	struct switches since;
-	bool own = holders_own(s->holders, cpu);
-	int64_t held_ns = held_for(s, taken, cpu);
-	count_switches(entry, &since);
-	bool had = held_ns > 0 ? was_preempted(s, taken, &since, held_ns, own) : ran_until_its_stop(taken, own);
-	s->result->slid += held_ns == 0 && had && taken->in_call;
-	return had || (since.left == 0 && had_its_cpu(taken, own));
+	member->orphans_tick = s->tick;
+	int64_t ns = orphaned_ns(s, member);
+	if (ns <= 0)
+		return;
+	labels->tid = 0;
+	add(s, entry, stack, labels, 0, ns);
+	s->result->orphaned_cpu_ns += (uint64_t)ns;
 }
 
 static void charge_stack(struct sampler *s, const struct taken *taken, const struct stack *stack)
@@ -216,6 +163,7 @@ static void charge_stack(struct sampler *s, const struct taken *taken, const str
 	/* After an exec by another thread than the leader, the leader's TID has that thread's account. */
 	if (taken->run_ns < entry->charged_run_ns)
 		entry->charged_run_ns = taken->run_ns;
+	bool is_first = entry->charged_run_ns == 0;
 	int64_t run_ns = (int64_t)(taken->run_ns - entry->charged_run_ns);
 	entry->charged_run_ns = taken->run_ns;
 	if (run_ns == 0 && !wants_state(s))
@@ -230,13 +178,15 @@ static void charge_stack(struct sampler *s, const struct taken *taken, const str
 		add(s, entry, stack, &labels, taken->late_ticks, taken->late_ns);
 		count_walk(s, stack, (uint64_t)taken->late_ticks);
 	}
+	if (is_first && !wants_state(s))
+		charge_orphans(s, entry, stack, &labels);
 }
 
 static void charge_taken(struct sampler *s, struct taken *taken)
 {
 	struct stack stack;
 	struct entry *entry = taken->entry;
-	bool counts = stands_for_its_time(s, entry, taken);
+	bool counts = standing_of(s, entry, taken);
 	if (!counts && !taken->cut_short)
 		return;
 	ledger_walk(s, entry, &taken->snapshot, &stack);

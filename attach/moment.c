@@ -56,7 +56,7 @@ static int prepare(struct sampler *s)
 	harvest_events(s);
 	s->n_taken = s->copies.used = 0;
 	if (s->root->relist)
-		sampler_list_threads(s, s->root);
+		census_list_threads(s, s->root);
 	if (s->root->maps_stale)
 		ledger_read_maps(s, s->root);
 	for (size_t i = 0; i < s->threads.hot.n; i++)
@@ -177,7 +177,7 @@ static bool hold_all(struct sampler *s, uint64_t deadline)
 			return false;
 		/* Which allocates, while threads are held: new threads are few. */
 		if (!listed)
-			sampler_list_threads(s, s->root);
+			census_list_threads(s, s->root);
 	}
 }
 

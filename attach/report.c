@@ -124,6 +124,12 @@ static void add_losses(struct report *report, const struct sampler_result *resul
 			" samples may show the end of a system call instead of work before it: their CPU "
 			"could not be held",
 			result->slid);
+	if (result->orphaned_cpu_ns * 100 > result->kernel_cpu_ns)
+		report_add(report,
+			"unmet     %.2f s of the CPU time is of threads that ended before a tick met them: it "
+			"is "
+			"with the stacks of short-lived ones that were met",
+			(double)result->orphaned_cpu_ns / 1e9);
 	if (result->threads_refused > 0)
 		report_add(
 			report, "refused   %" PRIu64 " threads could not be sampled", result->threads_refused);

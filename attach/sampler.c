@@ -7,243 +7,11 @@
 #include <unistd.h>
 
 enum {
-	/* Of threads that begin during the run, so many have samples with their own TID: a program that begins
-	 * thousands a second would fill memory, and nobody reads so many. */
-	NAMED_THREADS = 8192,
 	MAPS_EVERY_NS = 1000000000, /* maps are compared this often even if nothing seems new */
 	REST_NS = 10000000, /* how often is asked whether the next window may begin */
-	ADOPT_PASSES = 8, /* looking for children while they begin others */
+	SOON_NS = 150000, /* for holders to hear of it */
 	MOMENT_COPIES_BYTES = 1 << 30, /* of address space: no copy can be made smaller there */
 };
-
-/* ---- the list of threads ---- */
-
-static bool is_chosen(const struct sampler *s, pid_t tid)
-{
-	for (size_t i = 0; i < s->options->n_tids; i++)
-		if (s->options->tids[i] == tid)
-			return true;
-	return s->options->n_tids == 0;
-}
-
-/* Whose threads are listed. */
-struct listing {
-	struct sampler *s;
-	struct member *member;
-};
-
-/* As of its process's first listing, if that was there before. */
-static bool was_there(const struct member *member)
-{
-	return member->listing == 1 && !member->born;
-}
-
-/* Whatever a thread of a family begins is to be seen, so it is seized at once, unless it was from its beginning
- * on. */
-static void follow(struct sampler *s, struct entry *entry)
-{
-	if (thread_seize_family(&entry->thread) == 0)
-		return;
-	if (errno == EPERM && !was_there(entry->member))
-		entry->thread.seized = true;
-	else if (errno == EPERM)
-		harvest_refuse(s, entry);
-}
-
-static void learn_thread(void *context, pid_t tid)
-{
-	struct sampler *s = ((struct listing *)context)->s;
-	struct member *member = ((struct listing *)context)->member;
-	struct entry *entry = threads_find(&s->threads, tid);
-	if (entry != NULL) {
-		/* A read that failed in the middle of an exec is no proof that the thread ended. */
-		char letter;
-		if (entry->gone && thread_state(member->target, &entry->thread, &letter) == 0 &&
-			letter != 'Z' && letter != 'X')
-			harvest_revive(s, entry);
-		entry->seen = member->listing;
-		return;
-	}
-	struct thread thread;
-	if (!is_chosen(s, tid))
-		return;
-	if (thread_open(member->target, tid, &thread) != 0) {
-		if (errno == EACCES || errno == EPERM)
-			s->refusal = errno;
-		return;
-	}
-	entry = threads_add(&s->threads, &thread);
-	if (entry == NULL) {
-		s->result->out_of_memory = true;
-		return;
-	}
-	entry->member = member;
-	member->listed++;
-	s->result->threads++;
-	s->named += was_there(member) ? 0 : 1;
-	entry->unnamed = s->named > NAMED_THREADS;
-	s->result->threads_unnamed += entry->unnamed;
-	entry->seen = member->listing;
-	/* Whoever is met at a tick stands for the time since the one before. A new thread has lived for only a
-	 * part of it, but as much of the threads that end between two ticks is never met: together they have
-	 * their time. */
-	entry->charged_wall_ns = was_there(member) ? s->tick_ns : s->last_tick_ns;
-	entry->charged_tick = s->tick > 0 ? s->tick - 1 : 0;
-	if (tid == member->pid)
-		entry->hint.home = target_stack_start(member->target);
-	/* Threads of the first listing have run before; of later ones all their time belongs to the profile. */
-	if (was_there(member) && thread_schedstat(member->target, &entry->thread, &entry->last) == 0)
-		entry->charged_run_ns = entry->last.run_ns;
-	if (s->family->follows)
-		follow(s, entry);
-}
-
-static bool has_left(void *context, struct entry *entry)
-{
-	struct sampler *s = ((struct listing *)context)->s;
-	struct member *member = ((struct listing *)context)->member;
-	if (entry->member != member)
-		return false;
-	if (entry->seen == member->listing && !member->ended) {
-		if (!entry->gone && member->target->live_tid == 0)
-			member->target->live_tid = entry->thread.tid;
-		return false;
-	}
-	member->listed--;
-	harvest_stop_is_over(s, entry);
-	ledger_charge_sleep(s, entry, s->tick - 1, s->last_tick_ns);
-	ledger_end_sleep(s, entry);
-	return true;
-}
-
-void sampler_list_threads(struct sampler *s, struct member *member)
-{
-	struct target *target = member->target;
-	struct listing listing = {s, member};
-	member->relist = false;
-	member->listing++;
-	if (target_each_thread(target, learn_thread, &listing) < 0)
-		member->gone = true;
-	const struct entry *leader = threads_find(&s->threads, member->pid);
-	target->live_tid = leader != NULL && !leader->gone ? member->pid : 0;
-	if (!s->holding)
-		threads_sweep(&s->threads, has_left, &listing);
-	if (target->live_tid == 0)
-		target->live_tid = member->pid;
-	s->target_gone |= member->gone && !s->family->follows;
-	atomic_store_explicit(&s->progress->threads, s->threads.n, memory_order_relaxed);
-}
-
-/* Listing costs; the number of threads is cheap. One that ended is noticed at its own files. */
-static void list_threads_if_changed(struct sampler *s, struct member *member)
-{
-	int n = target_thread_count(member->target);
-	if (n < 0)
-		member->gone = true;
-	else if (member->relist || s->options->n_tids > 0 || (size_t)n != member->listed)
-		sampler_list_threads(s, member);
-}
-
-static bool is_sampled(const struct member *member)
-{
-	return member->target != NULL && !member->ended && !member->gone;
-}
-
-static void list_all_threads(struct sampler *s)
-{
-	for (size_t i = 0; i < s->family->n; i++)
-		if (is_sampled(s->family->v[i]))
-			list_threads_if_changed(s, s->family->v[i]);
-}
-
-/* As many have come as have gone. */
-static bool list_where_changed(struct sampler *s)
-{
-	bool any = false;
-	for (size_t i = 0; i < s->family->n; i++) {
-		struct member *member = s->family->v[i];
-		if (!is_sampled(member) || !member->relist)
-			continue;
-		sampler_list_threads(s, member);
-		any = true;
-	}
-	return any;
-}
-
-/* ---- members ---- */
-
-/* The threads of a process that has ended are none any more, and its books are closed. No stack of it waits to
- * be charged. */
-static void bury(struct sampler *s, size_t at)
-{
-	struct member *member = s->family->v[at];
-	struct listing listing = {s, member};
-	if (member->listed > 0)
-		threads_sweep(&s->threads, has_left, &listing);
-	if (member == s->root)
-		return; /* its books are closed at the end */
-	ledger_balance_ended(s, member);
-	s->ended_cpu_ns += member->target != NULL && !member->unseen ? member->last_cpu_ns : 0;
-	/* The unwinder may be turned to its space. */
-	unwinder_turn_to(s->unwinder, s->root->space);
-	family_remove(s->family, at);
-}
-
-/* Looks at members that are new, and takes leave of those that have ended. */
-static void meet_strangers(struct sampler *s)
-{
-	s->strangers = false;
-	for (size_t i = s->family->n; i-- > 0;)
-		if (s->family->v[i]->ended)
-			bury(s, i);
-	for (size_t i = 0; i < s->family->n; i++) {
-		struct member *member = s->family->v[i];
-		if (member->target != NULL || member->unseen || member->ended)
-			continue;
-		if (family_look_at(s->family, member))
-			sampler_list_threads(s, member);
-	}
-}
-
-/* Somebody's child, or a child's child, that was there when we came. */
-static void adopt(void *context, pid_t pid)
-{
-	struct sampler *s = context;
-	struct member *member = family_add(s->family, pid);
-	if (member == NULL || !family_look_at(s->family, member))
-		return;
-	family_clock(member);
-	member->start_cpu_ns = member->last_cpu_ns;
-	sampler_list_threads(s, member);
-	const struct entry *leader = threads_find(&s->threads, pid);
-	if (leader != NULL && leader->refused)
-		family_lose(s->family, member, EPERM);
-}
-
-/* Children may begin children while we look. Once all are seized none escapes. */
-static void adopt_all(struct sampler *s)
-{
-	for (size_t pass = 0, before = 0; pass < ADOPT_PASSES && before != s->family->n; pass++) {
-		before = s->family->n;
-		harvest_events(s);
-		meet_strangers(s);
-		family_each_stranger(s->family, adopt, s);
-	}
-}
-
-static bool all_gone(const struct sampler *s)
-{
-	if (s->root->gone || (s->root->ended && s->root->target->is_ours))
-		return true;
-	for (size_t i = 1; i < s->family->n; i++)
-		if (!s->family->v[i]->ended && !s->family->v[i]->gone)
-			return false;
-	for (size_t i = 0; i < THREAD_BUCKETS; i++)
-		for (const struct entry *entry = s->threads.bucket[i]; entry != NULL; entry = entry->next)
-			if (!entry->gone)
-				return false;
-	return true;
-}
 
 /* Another thread than the leader reads the maps when that one has ended, so this comes after the listing. */
 static void refresh_maps(struct sampler *s)
@@ -253,7 +21,7 @@ static void refresh_maps(struct sampler *s)
 		bool old = s->tick_ns - member->maps_ns >= MAPS_EVERY_NS;
 		/* Other members' are read when there is a stack to walk. */
 		if (member == s->root ? old || (member->maps_stale && ledger_may_read_maps(s))
-				      : old && member->walked && is_sampled(member))
+				      : old && member->walked && member_is_sampled(member))
 			ledger_read_maps(s, member);
 	}
 }
@@ -285,34 +53,6 @@ static bool read_clock(struct sampler *s)
 	return true;
 }
 
-static void tick(struct sampler *s)
-{
-	s->last_tick_ns = s->tick_ns;
-	s->tick_ns = now_ns(CLOCK_MONOTONIC);
-	s->own_at_tick_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
-	s->tick++;
-	harvest_instant(s);
-	if (s->n_pending == 0)
-		priority_lower(&s->priority);
-	harvest_events(s);
-	ledger_charge_taken(s);
-	if (s->strangers)
-		meet_strangers(s);
-	list_all_threads(s);
-	refresh_maps(s);
-	if (!read_clock(s) || s->target_gone || all_gone(s)) {
-		s->target_gone = true;
-		return;
-	}
-	watch_threads(s);
-	if (list_where_changed(s))
-		watch_threads(s);
-	watch_plan_instant(s);
-	s->result->ticks++;
-}
-
-/* ---- the run ---- */
-
 /* Sleeps until `deadline`, reaping at once what ends: a parent waits for its child until its tracer, too, has
  * seen the end. */
 static void idle_until(struct sampler *s, uint64_t deadline)
@@ -328,6 +68,54 @@ static void idle_until(struct sampler *s, uint64_t deadline)
 			ledger_charge_taken(s);
 	}
 }
+
+/* Threads that run and were met after the instant get one of their own: most of those that live for less than a
+ * tick are never met at another. */
+static void sample_strangers(struct sampler *s, uint64_t next_ns)
+{
+	if (s->n_batch == 0)
+		return;
+	if (wants_state(s)) {
+		harvest_batch(s);
+		return;
+	}
+	uint64_t at = now_ns(CLOCK_MONOTONIC) + SOON_NS;
+	holders_hurry(s->holders, at + s->lead_ns);
+	idle_until(s, at);
+	s->woke_ns = now_ns(CLOCK_MONOTONIC);
+	holders_set(s->holders, next_ns + s->lead_ns);
+	harvest_instant(s);
+}
+
+/* `next_ns`: the next one's time. */
+static void tick(struct sampler *s, uint64_t next_ns)
+{
+	s->last_tick_ns = s->tick_ns;
+	s->tick_ns = now_ns(CLOCK_MONOTONIC);
+	s->own_at_tick_ns = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	s->tick++;
+	harvest_instant(s);
+	if (s->n_pending == 0)
+		priority_lower(&s->priority);
+	harvest_events(s);
+	ledger_charge_taken(s);
+	if (s->strangers)
+		census_meet_strangers(s);
+	census_list_all(s);
+	refresh_maps(s);
+	if (!read_clock(s) || s->target_gone || census_all_gone(s)) {
+		s->target_gone = true;
+		return;
+	}
+	watch_threads(s);
+	if (census_list_where_changed(s))
+		watch_threads(s);
+	sample_strangers(s, next_ns);
+	watch_plan_instant(s);
+	s->result->ticks++;
+}
+
+/* ---- the run ---- */
 
 static uint64_t own_cpu_ns(const struct sampler *s)
 {
@@ -367,7 +155,7 @@ static bool turn_window(struct sampler *s, uint64_t window_start)
 			ledger_open_window(s);
 			return true;
 		}
-		s->target_gone = target_thread_count(s->root->target) < 0 || all_gone(s);
+		s->target_gone = target_thread_count(s->root->target) < 0 || census_all_gone(s);
 		if (s->running_out || s->target_gone)
 			return false;
 		harvest_wait(s, now_ns(CLOCK_MONOTONIC) + REST_NS);
@@ -400,9 +188,8 @@ static void run_ticks(struct sampler *s)
 			break;
 		/* Holders have to know the time after this one before they are let go. */
 		next = pace_next(&s->pace, now_ns(CLOCK_MONOTONIC));
-		s->due_ns = due;
 		holders_set(s->holders, next + s->lead_ns);
-		tick(s);
+		tick(s, next);
 		holders_let_go(s->holders);
 		if (s->target_gone || is_over)
 			break;
@@ -462,12 +249,12 @@ static int begin(struct sampler *s)
 	s->tick_ns = s->last_tick_ns = now_ns(CLOCK_MONOTONIC);
 	family_clock(s->root);
 	s->root->start_cpu_ns = s->last_cpu_ns = s->root->last_cpu_ns;
-	sampler_list_threads(s, s->root);
+	census_list_threads(s, s->root);
 	if (seize_first(s) != 0)
 		return -1;
-	sampler_list_threads(s, s->root);
+	census_list_threads(s, s->root);
 	if (s->family->follows)
-		adopt_all(s);
+		census_adopt_all(s);
 	ledger_read_maps(s, s->root);
 	priority_begin(&s->priority, s->options->realtime);
 	s->holders = holders_new(s->options->realtime);
@@ -498,7 +285,7 @@ static void finish(struct sampler *s, uint64_t start)
 	if (s->options->windows.window_ns == 0) {
 		ledger_charge_taken(s);
 		/* Only of those that live the clocks can be read. */
-		meet_strangers(s);
+		census_meet_strangers(s);
 		ledger_balance(s);
 	}
 	s->result->duration_ns = (int64_t)(s->tick_ns - start);

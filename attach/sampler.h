@@ -78,6 +78,7 @@ struct sampler_result {
 	uint64_t long_pauses; /* of them longer than max_pause_ns */
 	uint64_t kernel_cpu_ns; /* what the kernel charged to the process (or the chosen threads) */
 	uint64_t between_cpu_ns; /* of it what no sample carries */
+	uint64_t orphaned_cpu_ns; /* what threads have used that ended unmet, charged to the stacks of others */
 	uint64_t unseen_cpu_ns; /* of that, what processes have used that are not sampled */
 	uint64_t own_cpu_ns; /* the sampling thread's own */
 	bool exited; /* the process was seen to end, and is reaped */

@@ -59,7 +59,6 @@ struct sampler {
 	uint64_t held_ns; /* since when CPUs are held; 0: none is */
 	struct delays delays[2]; /* by holders, and by us [1] */
 	uint64_t woke_ns; /* when we woke up for this tick */
-	uint64_t due_ns; /* the time for which this tick was planned */
 	uint64_t lead_ns; /* how much later holders are to come, for we take longer to wake up */
 	uint64_t instants_held; /* ticks at which some came */
 	uint64_t tick; /* number of this tick, from 1 on */
@@ -153,7 +152,8 @@ void harvest_revive(struct sampler *s, struct entry *entry);
 
 /* Fills s->batch for the next instant: threads that have run lately. */
 void watch_plan_instant(struct sampler *s);
-/* What does this tick owe each thread? Charges sleeps, and harvests threads that run. */
+/* What does this tick owe each thread? Charges sleeps, and fills s->batch with threads that run and were not at
+ * the instant; whole batches it harvests. */
 void watch_threads(struct sampler *s);
 /* What a thread that does not run is doing, by its state in /proc: "sleeping", "disk", "stopped". */
 const char *watch_state_word(char letter);
@@ -165,10 +165,25 @@ bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct bloc
 bool watch_copy_sleeper(
 	struct sampler *s, struct entry *entry, const struct blocked *blocked, struct snapshot *snapshot);
 
-/* ---- sampler.c ---- */
+/* ---- census.c ---- */
 
-/* Looks who is there, if it may have changed. While the sampler holds, none is dropped. */
-void sampler_list_threads(struct sampler *s, struct member *member);
+/* Lists the process's threads anew. While the sampler holds, none is dropped. */
+void census_list_threads(struct sampler *s, struct member *member);
+/* The threads of all processes, where their number has changed; */
+void census_list_all(struct sampler *s);
+/* and where some were found gone, for as many may have come. True when there are such. */
+bool census_list_where_changed(struct sampler *s);
+/* Looks at processes that are new, and takes leave of those that have ended. */
+void census_meet_strangers(struct sampler *s);
+/* The children that are there already, and theirs. */
+void census_adopt_all(struct sampler *s);
+/* Has all ended that was to be sampled? */
+bool census_all_gone(const struct sampler *s);
+
+/* ---- standing.c ---- */
+
+/* Does the place where it stopped stand for the CPU time that it has used since its last sample? */
+bool standing_of(struct sampler *s, struct entry *entry, const struct taken *taken);
 
 /* ---- moment.c ---- */
 

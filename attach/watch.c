@@ -241,6 +241,4 @@ void watch_threads(struct sampler *s)
 {
 	watch_hot(s);
 	watch_cold(s);
-	if (s->n_batch > 0)
-		harvest_batch(s);
 }
