@@ -31,6 +31,17 @@ static int open_mapped_file(void *context, const struct map *map)
 	return target_open_file(context, map);
 }
 
+static bool still_has(void *context, const struct mapping *mapping)
+{
+	struct map map = {.start = mapping->start,
+		.end = mapping->end,
+		.offset = mapping->offset,
+		.inode = mapping->inode,
+		.dev_major = mapping->dev_major,
+		.dev_minor = mapping->dev_minor};
+	return target_still_has(context, &map);
+}
+
 static size_t read_target_memory(void *context, uint64_t address, void *buffer, size_t len)
 {
 	const struct target *target = context;
@@ -86,12 +97,13 @@ static void name_after(const char *program, struct target *target)
 
 struct space *attachment_space(struct target *target, struct space *other)
 {
-	return space_beside(other, &(struct space_source){target, open_mapped_file, read_target_memory});
+	return space_beside(
+		other, &(struct space_source){target, open_mapped_file, read_target_memory, still_has});
 }
 
 void attachment_init(struct attachment *attachment)
 {
-	*attachment = (struct attachment){.target.task_fd = -1, .perfmap_fd = -1};
+	*attachment = (struct attachment){.target.task_fd = -1, .target.maps_fd = -1, .perfmap_fd = -1};
 }
 
 int attachment_open(
@@ -105,7 +117,7 @@ int attachment_open(
 		name_after(program, target);
 	make_room_for_files(target, options->subprocesses);
 	attachment->perfmap_fd = target_open_perfmap(target);
-	struct space_source source = {target, open_mapped_file, read_target_memory};
+	struct space_source source = {target, open_mapped_file, read_target_memory, still_has};
 	attachment->space = space_new(&source, target->exe);
 	if (attachment->space != NULL)
 		attachment->unwinder = unwinder_new(attachment->space, options->max_depth);

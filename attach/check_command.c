@@ -451,7 +451,7 @@ int check_command(int argc, char **argv)
 		ui_error("not enough memory to start");
 		return code;
 	}
-	check->target.task_fd = -1;
+	check->target.task_fd = check->target.maps_fd = -1;
 	if (parse(argc, argv, &check->options, &err) != 0) {
 		ui_error(err.message);
 		code = EXIT_USAGE;

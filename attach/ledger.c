@@ -84,8 +84,17 @@ static void count_walk(struct sampler *s, const struct stack *stack, uint64_t sa
 	atomic_fetch_add_explicit(&s->progress->samples, samples, memory_order_relaxed);
 }
 
-/* A pc in no known mapping may belong to a library loaded since: the maps are read anew, and the same copy is
- * walked again. */
+/* A library may have come since the maps were read, to where there was none or to another's place. */
+static bool is_walked_by_old_maps(
+	const struct sampler *s, const struct member *member, const struct stack *stack)
+{
+	for (size_t i = 0; i < stack->n; i++)
+		if (!space_still_has(member->space, stack->v[i].mapping, s->tick + 1))
+			return true;
+	return stack->why == STOP_NO_MAPPING;
+}
+
+/* Where the maps have changed they are read anew, and the same copy is walked again. */
 void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *snapshot, struct stack *stack)
 {
 	struct member *member = entry->member;
@@ -97,7 +106,7 @@ void ledger_walk(struct sampler *s, struct entry *entry, const struct snapshot *
 	}
 	unwinder_turn_to(s->unwinder, member->space);
 	unwinder_walk(s->unwinder, snapshot, stack);
-	if (stack->why == STOP_NO_MAPPING && ledger_may_read_maps(s)) {
+	if (is_walked_by_old_maps(s, member, stack) && ledger_may_read_maps(s)) {
 		ledger_read_maps(s, member);
 		unwinder_walk(s->unwinder, snapshot, stack);
 	}

@@ -97,7 +97,7 @@ static struct maps read_maps(pid_t pid)
 {
 	char path[64];
 	struct maps maps = {0};
-	struct target target = {.pid = pid, .live_tid = pid};
+	struct target target = {.maps_fd = -1, .pid = pid, .live_tid = pid};
 	snprintf(path, sizeof path, "/proc/%d/task", pid);
 	target.task_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (target.task_fd < 0)

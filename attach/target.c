@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -96,7 +97,7 @@ static void read_exe(struct target *target)
 
 int target_open(pid_t pid, struct target *target, struct error *err)
 {
-	struct target t = {.task_fd = -1};
+	struct target t = {.task_fd = -1, .maps_fd = -1};
 	if (look_at(pid, &t, err) != 0)
 		return -1;
 	read_exe(&t);
@@ -138,7 +139,7 @@ int target_read_program(struct target *target)
 
 int target_open_child(pid_t pid, struct target *target)
 {
-	struct target t = {.task_fd = -1, .pid = pid, .live_tid = pid};
+	struct target t = {.task_fd = -1, .maps_fd = -1, .pid = pid, .live_tid = pid};
 	char path[64];
 	if (target_read_program(&t) != 0)
 		return -1;
@@ -158,7 +159,9 @@ void target_close(struct target *target)
 {
 	if (target->task_fd >= 0)
 		close(target->task_fd);
-	target->task_fd = -1;
+	if (target->maps_fd >= 0)
+		close(target->maps_fd);
+	target->task_fd = target->maps_fd = -1;
 }
 
 /* ---- threads, read without stopping ---- */
@@ -416,7 +419,7 @@ size_t target_read(pid_t tid, uint64_t address, void *buffer, size_t len)
 
 enum { MAPS_LIMIT = 64 << 20 };
 
-char *target_maps(const struct target *target, pid_t tid, size_t *len)
+char *target_maps(struct target *target, pid_t tid, size_t *len)
 {
 	char path[64];
 	snprintf(path, sizeof path, "%d/maps", tid);
@@ -438,9 +441,29 @@ char *target_maps(const struct target *target, pid_t tid, size_t *len)
 		text = larger;
 		cap *= 2;
 	}
-	close(fd);
+	if (target->maps_fd >= 0)
+		close(target->maps_fd);
+	target->maps_fd = fd;
 	*len = n;
 	return text;
+}
+
+/* Of linux/fs.h since Linux 6.11. */
+struct map_query {
+	uint64_t size, flags, address, start, end, vma_flags, page_size, offset, inode;
+	uint32_t dev_major, dev_minor, name_size, build_id_size;
+	uint64_t name, build_id;
+};
+
+bool target_still_has(const struct target *target, const struct map *map)
+{
+	struct map_query query = {.size = sizeof query, .address = map->start};
+	/* The file stands for the memory that the process had then: after an exec that is no more (ESRCH). */
+	if (ioctl(target->maps_fd, _IOWR('f', 17, struct map_query), &query) != 0)
+		return errno != ENOENT;
+	return query.start == map->start && query.end == map->end && query.offset == map->offset &&
+	       query.inode == map->inode && query.dev_major == map->dev_major &&
+	       query.dev_minor == map->dev_minor;
 }
 
 /* The file at `path`, if it is a regular file and the one that is mapped. */

@@ -52,6 +52,7 @@ struct target {
 	char name[16]; /* comm */
 	char exe[4096]; /* readlink of /proc/PID/exe, " (deleted)" cut; "" for want of permission */
 	int task_fd; /* /proc/PID/task */
+	int maps_fd; /* as last read; -1 before */
 	bool is_ours; /* a child of ours: nobody else waits for its end */
 	int files; /* how many descriptors we may have */
 	clockid_t cpu_clock; /* CPU time of all threads, past ones included (clock_getcpuclockid(3)) */
@@ -94,8 +95,11 @@ int thread_blocked(const struct target *target, const struct thread *thread, str
 /* Copies target memory through thread `tid` without stopping anything; stops at the first unreadable page. */
 size_t target_read(pid_t tid, uint64_t address, void *buffer, size_t len);
 /* All of /proc/PID/maps, to be freed; NULL when the process is gone. A thread other than the leader is asked
- * when the leader has ended (its maps are then empty). */
-char *target_maps(const struct target *target, pid_t tid, size_t *len);
+ * when the leader has ended (its maps are then empty). The file stays open, for target_still_has(). */
+char *target_maps(struct target *target, pid_t tid, size_t *len);
+/* Is the mapping still there as it was when maps were read? True, too, where the kernel cannot tell (before
+ * Linux 6.11), or the whole memory is gone. */
+bool target_still_has(const struct target *target, const struct map *map);
 /* A descriptor of the very file behind `map`: through map_files where we may, else by path, checked by device
  * and inode. -1 if none. */
 int target_open_file(const struct target *target, const struct map *map);

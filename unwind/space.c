@@ -346,6 +346,16 @@ const struct mapping *space_mapping(const struct space *space, uint32_t id)
 	return id < space->list->n ? space->list->v[id] : NULL;
 }
 
+bool space_still_has(const struct space *space, uint32_t id, uint64_t now)
+{
+	struct mapping *mapping = id < space->list->n ? space->list->v[id] : NULL;
+	if (mapping == NULL || mapping->image == NULL || mapping->asked == now ||
+		space->source.still_has == NULL)
+		return true;
+	mapping->asked = now;
+	return space->source.still_has(space->source.context, mapping);
+}
+
 uint64_t space_generation(const struct space *space)
 {
 	return space->generation;

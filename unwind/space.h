@@ -21,6 +21,7 @@ struct mapping {
 	unsigned space; /* whose it is: 0 the first, 1 the next made by space_beside() ... */
 	uint32_t twin; /* the first mapping of the same part of the same image, in any space; its own id if it
 			  is that */
+	uint64_t asked; /* when it was last asked for (space_still_has) */
 };
 
 /* How the space reaches the target; the attach room implements it. */
@@ -30,6 +31,8 @@ struct space_source {
 	int (*open_file)(void *context, const struct map *map);
 	/* Copies target memory; returns the number of bytes, 0 on failure. Used for the vdso. */
 	size_t (*read_memory)(void *context, uint64_t address, void *buffer, size_t len);
+	/* Is it still there, of the same file? NULL: nobody can tell, and it is taken for granted. */
+	bool (*still_has)(void *context, const struct mapping *mapping);
 };
 
 /* `main_path`: the path of the main binary as in maps (readlink of /proc/PID/exe), copied; it may be "".
@@ -59,6 +62,9 @@ void space_unify(const struct space *space, struct frame *frames, size_t n);
 /* Of all spaces that share the list. */
 size_t space_count(const struct space *space);
 const struct mapping *space_mapping(const struct space *space, uint32_t id); /* NULL when id is out of range */
+/* Whether the target still has a mapping of a file: since the last update another library may have come to its
+ * place. It is asked once for each value of `now` (> 0). */
+bool space_still_has(const struct space *space, uint32_t id, uint64_t now);
 /* Changes with every space_update that returned 1, and no two spaces that share their list have the same:
  * caches are keyed by it. */
 uint64_t space_generation(const struct space *space);

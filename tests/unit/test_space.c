@@ -118,9 +118,39 @@ static void empty_maps_change_nothing(void **state)
 	space_free(space);
 }
 
+static unsigned asked;
+
+static bool has_none(void *context, const struct mapping *mapping)
+{
+	(void)context;
+	(void)mapping;
+	asked++;
+	return false;
+}
+
+static void a_mapping_is_asked_for_once_at_a_time(void **state)
+{
+	(void)state;
+	struct space *space =
+		space_new(&(struct space_source){NULL, open_self, read_nothing, has_none}, "/bin/main");
+	assert_int_equal(space_update(space, first, strlen(first)), 1);
+	uint32_t id = space_find(space, 0x1000);
+	assert_true(space_still_has(space, MAPPING_NONE, 1));
+	assert_false(space_still_has(space, id, 1));
+	assert_true(space_still_has(space, id, 1));
+	assert_false(space_still_has(space, 0, 1));
+	assert_false(space_still_has(space, id, 2));
+	assert_int_equal(asked, 3);
+	space_free(space);
+	space = start();
+	assert_true(space_still_has(space, 0, 1));
+	space_free(space);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_mapping_is_asked_for_once_at_a_time),
 		cmocka_unit_test(the_main_binary_comes_first),
 		cmocka_unit_test(finds_code_only_and_to_the_byte),
 		cmocka_unit_test(mappings_of_one_file_share_its_image),
