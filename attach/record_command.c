@@ -79,8 +79,9 @@ static void verify_release(struct run *run)
 		return;
 	}
 	if (run->unharmed) {
-		report_add(&run->report, "released  all %zu threads: no tracer, none left stopped%s",
-			found.threads, run->result.job_stopped ? " but by job control, as before" : "");
+		report_add(&run->report, "released  all %zu thread%s: no tracer, none left stopped%s",
+			found.threads, found.threads == 1 ? "" : "s",
+			run->result.job_stopped ? " but by job control, as before" : "");
 		return;
 	}
 	report_add(&run->report, "HARM      %zu of %zu threads are still traced, %zu are stopped", found.traced,
