@@ -34,11 +34,11 @@ static bool was_there(const struct member *member)
  * on. */
 static void follow(struct sampler *s, struct entry *entry)
 {
-	if (thread_seize_family(&entry->thread) == 0)
+	char letter;
+	if (thread_seize_family(&entry->thread) == 0 || errno != EPERM)
 		return;
-	if (errno == EPERM && !was_there(entry->member))
-		entry->thread.seized = true;
-	else if (errno == EPERM)
+	/* What has ended is refused, too. */
+	if (thread_state(entry->member->target, &entry->thread, &letter) == 0 && letter != 'Z' && letter != 'X')
 		harvest_refuse(s, entry);
 }
 
@@ -191,15 +191,17 @@ void census_meet_strangers(struct sampler *s)
 	}
 }
 
-/* Somebody's child, or a child's child, that was there when we came. */
+/* Somebody's child, or a child's child, that was there when we came; or began since, and its parent's word of
+ * it is still to come. */
 static void adopt(void *context, pid_t pid)
 {
 	struct sampler *s = context;
 	struct member *member = family_add(s->family, pid);
 	if (member == NULL || !family_look_at(s->family, member))
 		return;
-	family_clock(member);
-	member->start_cpu_ns = member->last_cpu_ns;
+	member->born = target_is_traced_by_us(pid);
+	if (!member->born && family_clock(member))
+		member->start_cpu_ns = member->last_cpu_ns;
 	census_list_threads(s, member);
 	const struct entry *leader = threads_find(&s->threads, pid);
 	if (leader != NULL && leader->refused)

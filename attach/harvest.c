@@ -16,6 +16,7 @@ enum {
 	LEAD_MOST_NS = 200000,
 	MANY = 4, /* threads that have run lately */
 	INSTANT_NS = 30000, /* of looking for threads that run, while CPUs are held */
+	EVENTS_AT_ONCE = 64,
 	LOOK_NS = 30000, /* looking for its stop without sleeping */
 };
 
@@ -307,6 +308,10 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 		on_exec(s, entry);
 		break;
 	case TARGET_BRANCH:
+		/* Any stop takes back a request to stop that came before it (ptrace_stop() in kernel/signal.c).
+		 */
+		if (entry->thread.interrupted)
+			thread_interrupt(&entry->thread);
 		thread_continue(&entry->thread, 0);
 		break;
 	case TARGET_STOPPED:
@@ -317,17 +322,49 @@ static void on_event(struct sampler *s, const struct wait_event *event)
 	}
 }
 
+/* Of several threads that have stopped the kernel names the one that was begun last: where many begin, the old
+ * ones would wait without end. So each of those has its turn, too. */
+static pid_t next_in_turn(struct sampler *s)
+{
+	size_t hot = s->threads.hot.n, n = hot + s->threads.cold.n;
+	if (n == 0)
+		return 0;
+	s->turn = (s->turn + 1) % n;
+	const struct entry *entry =
+		s->turn < hot ? s->threads.hot.v[s->turn] : s->threads.cold.v[s->turn - hot];
+	return entry->thread.seized && !entry->gone ? entry->thread.tid : 0;
+}
+
+static void family_events(struct sampler *s)
+{
+	struct wait_event event;
+	s->more_events = true;
+	for (size_t n = 0; n < EVENTS_AT_ONCE; n++) {
+		if (target_wait_family(0, &event) <= 0) {
+			s->more_events = false;
+			return;
+		}
+		on_event(s, &event);
+		pid_t tid = next_in_turn(s);
+		if (tid != 0 && target_wait_family(tid, &event) > 0)
+			on_event(s, &event);
+	}
+}
+
 void harvest_events(struct sampler *s)
 {
 	struct wait_event event;
-	while ((s->family->follows ? target_wait_family(&event) : target_wait(s->root->target, &event)) > 0)
-		on_event(s, &event);
+	if (s->family->follows)
+		family_events(s);
+	else
+		while (target_wait(s->root->target, &event) > 0)
+			on_event(s, &event);
 }
 
 void harvest_wait(struct sampler *s, uint64_t deadline_ns)
 {
 	uint64_t now = now_ns(CLOCK_MONOTONIC);
-	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+	uint64_t left = deadline_ns > now && !s->more_events ? deadline_ns - now : 0;
 	struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
 	if (s->n_pending > 0)
 		priority_raise(&s->priority);

@@ -36,6 +36,7 @@ static const char help[] =
 	"      --ignore REGEX     only stacks without one\n"
 	"      --tid TID          only this thread\n"
 	"      --thread NAME      only threads of this name\n"
+	"      --process NAME     only processes of this name, of a profile with several (-s)\n"
 	"      --state STATE      only samples in this state: running, runnable, sleeping, disk, stopped\n"
 	"      --type TYPE        what is counted, where a profile has several kinds: cpu, samples ...\n"
 	"  -h, --help             this text\n"
@@ -55,6 +56,7 @@ enum {
 	OPTION_IGNORE,
 	OPTION_TID,
 	OPTION_THREAD,
+	OPTION_PROCESS,
 	OPTION_STATE,
 	OPTION_TYPE
 };
@@ -71,6 +73,7 @@ static const struct option long_options[] = {
 	{"ignore", required_argument, NULL, OPTION_IGNORE},
 	{"tid", required_argument, NULL, OPTION_TID},
 	{"thread", required_argument, NULL, OPTION_THREAD},
+	{"process", required_argument, NULL, OPTION_PROCESS},
 	{"state", required_argument, NULL, OPTION_STATE},
 	{"type", required_argument, NULL, OPTION_TYPE},
 	{"help", no_argument, NULL, 'h'},
@@ -156,6 +159,9 @@ static int parse_option(int option, struct run *run, struct error *err)
 	case OPTION_THREAD:
 		run->filter.thread = optarg;
 		return 0;
+	case OPTION_PROCESS:
+		run->filter.process = optarg;
+		return 0;
 	case OPTION_STATE:
 		run->filter.state = optarg;
 		return 0;
@@ -224,7 +230,8 @@ static int parse(int argc, char **argv, struct run *run, struct error *err)
 	if (run->before_path != NULL)
 		run->before = (struct input){.paths = &run->before_path, .n = 1};
 	run->has_filter = run->focus != NULL || run->ignore != NULL || run->filter.tid != 0 ||
-			  run->filter.thread != NULL || run->filter.state != NULL;
+			  run->filter.thread != NULL || run->filter.process != NULL ||
+			  run->filter.state != NULL;
 	if (check(run, err) != 0)
 		return -1;
 	return compile(run, err);

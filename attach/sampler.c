@@ -80,6 +80,8 @@ static void sample_strangers(struct sampler *s, uint64_t next_ns)
 		return;
 	}
 	uint64_t at = now_ns(CLOCK_MONOTONIC) + SOON_NS;
+	for (size_t i = 0; i < s->n_batch; i++)
+		standing_begins(s->batch[i]);
 	holders_hurry(s->holders, at + s->lead_ns);
 	idle_until(s, at);
 	s->woke_ns = now_ns(CLOCK_MONOTONIC);

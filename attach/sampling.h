@@ -74,6 +74,8 @@ struct sampler {
 	size_t n_batch, due; /* interrupted together; of them not stopped yet */
 	size_t n_pending; /* interrupted at any time, and not stopped yet */
 	uint64_t asked_ns; /* when the last thread was interrupted for a moment */
+	bool more_events; /* so many that it was not waited for all of them */
+	size_t turn; /* of threads whose events are asked for by name */
 	bool holding; /* whatever stops stays stopped, until harvest_release() */
 	bool apart; /* we run where the target does not */
 
@@ -182,6 +184,8 @@ bool census_all_gone(const struct sampler *s);
 
 /* ---- standing.c ---- */
 
+/* The thread runs: its place will stand for its time if it has done nothing else from now on. */
+void standing_begins(struct entry *entry);
 /* Does the place where it stopped stand for the CPU time that it has used since its last sample? */
 bool standing_of(struct sampler *s, struct entry *entry, const struct taken *taken);
 

@@ -21,6 +21,12 @@ static void count_switches(struct entry *entry, struct switches *since)
 	entry->stops = 0;
 }
 
+void standing_begins(struct entry *entry)
+{
+	struct switches since;
+	count_switches(entry, &since);
+}
+
 /* Is that what switching to another thread and back takes, with looks at the clock there? It is learned from
  * threads that were in their own code: these were preempted, and not woken up. Programs that are hardly ever
  * seen there have to do with what is known of all. */

@@ -592,6 +592,12 @@ struct inspection {
 	struct target_traces *found;
 };
 
+/* What traces is a thread, and status names it by its own ID. */
+static bool is_our_thread(long tid)
+{
+	return tid > 0 && syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+}
+
 static void inspect(void *context, pid_t tid)
 {
 	struct inspection *inspection = context;
@@ -602,10 +608,10 @@ static void inspect(void *context, pid_t tid)
 	const char *state = strstr(status, "\nState:\t");
 	long tracer = status_number(status, "TracerPid");
 	inspection->found->threads++;
-	/* A thread of ours traces, and is shown as its process. */
-	inspection->found->traced += tracer == getpid();
+	bool ours = is_our_thread(tracer);
+	inspection->found->traced += ours;
 	/* Of another tracer's stops nothing is known. */
-	if (state != NULL && (tracer == 0 || tracer == getpid()))
+	if (state != NULL && (tracer == 0 || ours))
 		inspection->found->stopped += state[8] == 'T' || state[8] == 't';
 }
 
@@ -637,10 +643,23 @@ int thread_seize(struct thread *thread)
 	return seize(thread, PTRACE_O_TRACEEXEC);
 }
 
+bool target_is_traced_by_us(pid_t tid)
+{
+	char path[64], status[4096];
+	snprintf(path, sizeof path, "/proc/%d/status", tid);
+	return read_small(AT_FDCWD, path, status, sizeof status) > 0 &&
+	       is_our_thread(status_number(status, "TracerPid"));
+}
+
 int thread_seize_family(struct thread *thread)
 {
-	return seize(
-		thread, PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE);
+	long options = PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
+	if (seize(thread, options) == 0)
+		return 0;
+	int saved = errno;
+	thread->seized = saved == EPERM && target_is_traced_by_us(thread->tid);
+	errno = saved;
+	return thread->seized ? 0 : -1;
 }
 
 int thread_interrupt(struct thread *thread)
@@ -725,13 +744,13 @@ static void read_last_clock(pid_t pid, struct wait_event *event)
 		target_name(pid, event->name);
 }
 
-int target_wait_family(struct wait_event *event)
+int target_wait_family(pid_t tid, struct wait_event *event)
 {
 	for (;;) {
 		siginfo_t info = {0};
 		*event = (struct wait_event){0};
-		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | WNOHANG | __WALL | __WNOTHREAD) !=
-			0) {
+		if (waitid(tid != 0 ? P_PID : P_ALL, (id_t)tid, &info,
+			    WEXITED | WSTOPPED | WNOWAIT | WNOHANG | __WALL | __WNOTHREAD) != 0) {
 			if (errno == EINTR)
 				continue;
 			return -1;

@@ -129,7 +129,8 @@ bool target_ptrace_is_filtered(void);
  * which is normal). */
 int thread_seize(struct thread *thread);
 /* The same, and whatever threads and processes the thread begins have us as their tracer from their first
- * instruction on. Each stops once for that, and so does the thread (TARGET_BRANCH). */
+ * instruction on. Each stops once for that, and so does the thread (TARGET_BRANCH). Of one that has us already
+ * it is known, and that is all. */
 int thread_seize_family(struct thread *thread);
 int thread_interrupt(struct thread *thread);
 int thread_get_regs(const struct thread *thread, struct user_regs_struct *regs);
@@ -158,8 +159,10 @@ struct wait_event {
 /* The next thing that happened to a thread seized by the calling thread; never waits. Returns 1 and fills
  * *event, 0 when nothing happened, -1 when no seized thread is left. */
 int target_wait(const struct target *target, struct wait_event *event);
-/* The same for threads of any number of processes: of each that ends has_cpu is set. */
-int target_wait_family(struct wait_event *event);
+/* The same for threads of any number of processes: of each that ends has_cpu is set. `tid` 0: any thread, and
+ * of several the kernel names the youngest. */
+int target_wait_family(pid_t tid, struct wait_event *event);
+bool target_is_traced_by_us(pid_t tid);
 /* Is `tid` a process's first thread, whose ID is the process's? */
 bool target_is_leader(pid_t tid);
 /* Nothing is known of the thread that has stopped: it goes on as it would have without us. */

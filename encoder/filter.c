@@ -44,13 +44,17 @@ static bool matches(const regex_t *regex, const struct view_frame *frame)
 	return false;
 }
 
+static bool has_label(const struct view_sample *sample, const char *key, const char *wanted)
+{
+	const char *text = wanted != NULL ? view_text(sample, key) : NULL;
+	return wanted == NULL || (text != NULL && strcmp(text, wanted) == 0);
+}
+
 static bool has_labels(const struct filter *filter, const struct view_sample *sample)
 {
 	int64_t tid;
-	const char *state = view_text(sample, "state"), *thread = view_text(sample, "thread");
-	if (filter->state != NULL && (state == NULL || strcmp(state, filter->state) != 0))
-		return false;
-	if (filter->thread != NULL && (thread == NULL || strcmp(thread, filter->thread) != 0))
+	if (!has_label(sample, "state", filter->state) || !has_label(sample, "thread", filter->thread) ||
+		!has_label(sample, "process", filter->process))
 		return false;
 	return filter->tid == 0 || (view_number(sample, "tid", &tid) && tid == filter->tid);
 }

@@ -9,7 +9,7 @@
 struct filter {
 	regex_t focus, ignore; /* over functions, files and modules of a stack */
 	bool has_focus, has_ignore;
-	const char *state, *thread; /* labels; NULL: any */
+	const char *state, *thread, *process; /* labels; NULL: any */
 	int64_t tid; /* 0: any */
 };
 

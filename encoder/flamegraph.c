@@ -5,6 +5,7 @@
 #include "encoder/table.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,10 +69,21 @@ static int add_stack(
 	return 0;
 }
 
+/* A thread's name, and before it that of its process, where that is known and another. */
+static uint32_t intern_thread_name(struct tree *tree, const struct view_sample *sample)
+{
+	char text[128];
+	const char *thread = view_text(sample, "thread"), *process = view_text(sample, "process");
+	if (thread == NULL || process == NULL || strcmp(thread, process) == 0)
+		return intern_text(tree, thread != NULL ? thread : process != NULL ? process : "");
+	snprintf(text, sizeof text, "%s/%s", process, thread);
+	return intern_text(tree, text);
+}
+
 static int add_labels(struct tree *tree, const struct view_sample *sample, struct sample_key *key)
 {
 	struct thread_key thread = {0};
-	const char *name = view_text(sample, "thread"), *state = view_text(sample, "state");
+	const char *state = view_text(sample, "state");
 	key->thread = key->state = TABLE_NONE;
 	if (state != NULL) {
 		key->state = intern_text(tree, state);
@@ -79,9 +91,9 @@ static int add_labels(struct tree *tree, const struct view_sample *sample, struc
 			return -1;
 	}
 	bool has_tid = view_number(sample, "tid", &thread.tid);
-	if (name == NULL && !has_tid)
+	if (!has_tid && view_text(sample, "thread") == NULL && view_text(sample, "process") == NULL)
 		return 0;
-	thread.name = intern_text(tree, name != NULL ? name : "");
+	thread.name = intern_thread_name(tree, sample);
 	if (thread.name == TABLE_NONE)
 		return -1;
 	key->thread = table_intern(&tree->threads, &thread, sizeof thread);

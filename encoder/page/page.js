@@ -586,7 +586,7 @@ function makeMenus() {
     whole += value;
     if (!threads.has(key)) threads.set(key, { value: 0, tids: new Set() });
     threads.get(key).value += value;
-    if (thread >= 0) threads.get(key).tids.add(data.threads[2 * thread + 1]);
+    if (thread >= 0 && data.threads[2 * thread + 1] > 0) threads.get(key).tids.add(data.threads[2 * thread + 1]);
     states.set(data.samples[i + 2], (states.get(data.samples[i + 2]) || 0) + value);
   }
   const changed = () => {
