@@ -90,6 +90,15 @@ static void learn_thread(void *context, pid_t tid)
 		follow(s, entry);
 }
 
+static void drop_from_batch(struct sampler *s, const struct entry *entry)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s->n_batch; i++)
+		if (s->batch[i] != entry)
+			s->batch[n++] = s->batch[i];
+	s->n_batch = n;
+}
+
 static bool has_left(void *context, struct entry *entry)
 {
 	struct sampler *s = ((struct listing *)context)->s;
@@ -102,6 +111,7 @@ static bool has_left(void *context, struct entry *entry)
 		return false;
 	}
 	member->listed--;
+	drop_from_batch(s, entry);
 	harvest_stop_is_over(s, entry);
 	ledger_charge_sleep(s, entry, s->tick - 1, s->last_tick_ns);
 	ledger_end_sleep(s, entry);
