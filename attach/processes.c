@@ -27,14 +27,25 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+enum { READ_ATTEMPTS = 4, READ_NS = 200000 };
+
 /* The process's CPU clock counts nanoseconds of all its threads, past ones included; stat has hundredths of a
  * second. */
-static bool read_cpu(pid_t pid, uint64_t *ns)
+static bool read_cpu(pid_t pid, uint64_t *ns, uint64_t *read_ns)
 {
 	struct timespec t;
 	clockid_t clock;
-	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
+	if (clock_getcpuclockid(pid, &clock) != 0)
 		return false;
+	/* At one time: again, if we were without a CPU in between. */
+	for (int attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+		uint64_t before = now_ns();
+		if (clock_gettime(clock, &t) != 0)
+			return false;
+		*read_ns = now_ns();
+		if (*read_ns - before < READ_NS)
+			break;
+	}
 	*ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 	return true;
 }
@@ -96,8 +107,7 @@ static bool read_process(pid_t pid, struct process *process)
 	user_name(id->uid[1], process->user);
 	read_program(process);
 	read_command(process);
-	if (read_cpu(pid, &process->cpu_ns))
-		process->read_ns = now_ns();
+	read_cpu(pid, &process->cpu_ns, &process->read_ns);
 	return true;
 }
 
@@ -174,9 +184,8 @@ void processes_measure(struct processes *list, uint64_t window_ns)
 	for (size_t i = 0; i < list->n; i++) {
 		struct process *process = &list->v[i];
 		uint64_t used, before = process->read_ns;
-		if (before == 0 || !read_cpu(process->id.pid, &used))
+		if (before == 0 || !read_cpu(process->id.pid, &used, &process->read_ns))
 			continue;
-		process->read_ns = now_ns();
 		/* A PID that another process has by now begins anew. */
 		if (used >= process->cpu_ns && process->read_ns > before)
 			process->cpu = (double)(used - process->cpu_ns) / (double)(process->read_ns - before);
