@@ -135,10 +135,13 @@ static bool fell_asleep(struct sampler *s, struct entry *entry)
 	return true;
 }
 
-/* Seen at this tick's instant. A profile of CPU time wants to know no more. */
+/* Was it seen at this tick's instant? A profile of CPU time wants to know no more, and whoever was not come to
+ * then has its turn at another. */
 static bool was_at_instant(const struct sampler *s, const struct entry *entry)
 {
-	return entry->instant == s->tick && (!wants_state(s) || entry->interrupted_tick == s->tick);
+	if (wants_state(s))
+		return entry->instant == s->tick && entry->interrupted_tick == s->tick;
+	return entry->planned == s->tick;
 }
 
 static void look_at(struct sampler *s, struct entry *entry)
@@ -202,8 +205,11 @@ void watch_plan_instant(struct sampler *s)
 	const struct entry_list *hot = &s->threads.hot;
 	size_t most = pace_batch(&s->pace), n = hot->n < most ? hot->n : most;
 	/* Where they are too many, each in its turn. */
-	for (s->n_batch = 0; s->n_batch < n; s->n_batch++)
-		s->batch[s->n_batch] = hot->v[(s->tick * n + s->n_batch) % hot->n];
+	for (s->n_batch = 0; s->n_batch < n; s->n_batch++) {
+		struct entry *entry = hot->v[(s->tick * (n < hot->n ? n : 1) + s->n_batch) % hot->n];
+		entry->planned = s->tick + 1;
+		s->batch[s->n_batch] = entry;
+	}
 }
 
 /* A thread that slept on has used no CPU time: while the process's clock shows no more than the hot threads
