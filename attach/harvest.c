@@ -543,10 +543,14 @@ void harvest_instant(struct sampler *s)
 	learn_lead(s, ready, many);
 	size_t n = 0;
 	uint64_t until = now_ns(CLOCK_MONOTONIC) + INSTANT_NS;
-	for (size_t i = 0; i < s->n_batch && (i == 0 || now_ns(CLOCK_MONOTONIC) < until); i++) {
+	for (size_t i = 0; i < s->n_batch; i++) {
 		struct entry *entry = s->batch[i];
 		if (!may_be_stopped(s, entry))
 			continue;
+		if (i > 0 && now_ns(CLOCK_MONOTONIC) >= until) {
+			entry->passed_over = s->tick;
+			continue;
+		}
 		entry->instant = s->tick;
 		if (!may_run(s, entry))
 			continue;

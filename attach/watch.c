@@ -141,7 +141,7 @@ static bool was_at_instant(const struct sampler *s, const struct entry *entry)
 {
 	if (wants_state(s))
 		return entry->instant == s->tick && entry->interrupted_tick == s->tick;
-	return entry->planned == s->tick;
+	return entry->instant == s->tick || entry->passed_over == s->tick;
 }
 
 static void look_at(struct sampler *s, struct entry *entry)
@@ -205,11 +205,8 @@ void watch_plan_instant(struct sampler *s)
 	const struct entry_list *hot = &s->threads.hot;
 	size_t most = pace_batch(&s->pace), n = hot->n < most ? hot->n : most;
 	/* Where they are too many, each in its turn. */
-	for (s->n_batch = 0; s->n_batch < n; s->n_batch++) {
-		struct entry *entry = hot->v[(s->tick * (n < hot->n ? n : 1) + s->n_batch) % hot->n];
-		entry->planned = s->tick + 1;
-		s->batch[s->n_batch] = entry;
-	}
+	for (s->n_batch = 0; s->n_batch < n; s->n_batch++)
+		s->batch[s->n_batch] = hot->v[(s->tick * (n < hot->n ? n : 1) + s->n_batch) % hot->n];
 }
 
 /* A thread that slept on has used no CPU time: while the process's clock shows no more than the hot threads

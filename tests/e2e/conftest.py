@@ -91,9 +91,10 @@ def cpu_ns(pid):
 
 
 class CpuObserver:
-    """Notes a process's CPU clock all the time, to tell what the kernel charged to it in any window of wall time."""
+    """Notes a process's CPU clock all the time, to tell what the kernel charged to it in any window of wall time; or another clock."""
 
-    def __init__(self, pid):
+    def __init__(self, pid, clock=cpu_ns):
+        self.clock = clock
         self.pid, self.notes, self.windows, self.done = pid, [], [], threading.Event()
         self.thread = threading.Thread(target=self._observe, daemon=True)
 
@@ -101,7 +102,7 @@ class CpuObserver:
         while not self.done.is_set():
             before = time.time()
             try:
-                used = cpu_ns(self.pid)
+                used = self.clock(self.pid)
             except OSError:
                 return
             after = time.time()

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 import pytest
-from conftest import assert_untouched, threads_of
+from conftest import CpuObserver, assert_untouched, threads_of
 
 STATES = {"running", "runnable", "sleeping", "disk", "stopped"}
 WAITS = {  # thread -> (its function, names its system call may have)
@@ -116,9 +116,10 @@ def accounts(pid, tids):
 def test_running_and_runnable_are_told_apart_as_the_kernel_does(start, tool, figure, threads):
     target = start("spin", threads)
     tids = [tid for tid in threads_of(target.pid) if tid != target.pid]
-    before = accounts(target.pid, tids)
-    profile = tool.record(target.pid, "-e", "state", duration="4s").load()
-    ran, waited = (after - earlier for after, earlier in zip(accounts(target.pid, tids), before))
+    with CpuObserver(target.pid, lambda pid: accounts(pid, tids)[0]) as running, \
+            CpuObserver(target.pid, lambda pid: accounts(pid, tids)[1]) as waiting:
+        profile = tool.record(target.pid, "-e", "state", duration="4s").load()
+    ran, waited = running.charged_ns(profile), waiting.charged_ns(profile)
     busy = [sample for sample in profile.samples if sample.numbers["tid"] in tids]
     told = sum(sample.ns for sample in busy if sample.labels["state"] == "runnable") / sum(sample.ns for sample in busy)
     truth = waited / (ran + waited)
