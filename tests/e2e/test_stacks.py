@@ -215,14 +215,15 @@ def test_go_on_the_threads_own_stacks(start, tool, figure):
 
 @pytest.mark.parametrize("name", ["go_cgo", "go_cgo_pie"])
 def test_go_that_calls_c_that_calls_go(start, tool, figure, name):
-    run = tool.record(start(name).pid, "-r", 199, duration="3s")
+    run = tool.record(start(name).pid, "-r", 499, duration="3s")
     profile = run.load()
     figure(f"{run.complete:.2%} of {name}'s stacks complete")
     assert_complete(run, profile, 0.99)
     end = ["main.main", "runtime.main", "runtime.goexit"]
+    # By perf c_leaf has 36 % of the time, and main.burn 60 %.
     for leaf, between, shares in (
-        ("c_leaf", ["c_middle", "runtime.asmcgocall", "runtime.cgocall", "main.viaC"], 0.3),
-        ("main.burn", ["main.goBack", "runtime.cgocallback", "crosscall2", "c_calls_go", "runtime.asmcgocall", "main.viaBoth"], 0.3),
+        ("c_leaf", ["c_middle", "runtime.asmcgocall", "runtime.cgocall", "main.viaC"], 0.25),
+        ("main.burn", ["main.goBack", "runtime.cgocallback", "crosscall2", "c_calls_go", "runtime.asmcgocall", "main.viaBoth"], 0.4),
     ):
         found = [sample for sample in profile.stacks if sample.functions[0] == leaf and not sample.truncated]
         assert profile.share(lambda sample: sample in found) > shares, profile.chains()
