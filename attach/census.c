@@ -38,7 +38,9 @@ static void follow(struct sampler *s, struct entry *entry)
 	if (thread_seize_family(&entry->thread) == 0 || errno != EPERM)
 		return;
 	/* What has ended is refused, too. */
-	if (thread_state(entry->member->target, &entry->thread, &letter) == 0 && letter != 'Z' && letter != 'X')
+	if (thread_state(entry->member->target, &entry->thread, &letter) != 0 || letter == 'Z' || letter == 'X')
+		entry->gone = entry->member->relist = true;
+	else
 		harvest_refuse(s, entry);
 }
 
@@ -214,8 +216,10 @@ static void adopt(void *context, pid_t pid)
 		member->start_cpu_ns = member->last_cpu_ns;
 	census_list_threads(s, member);
 	const struct entry *leader = threads_find(&s->threads, pid);
-	if (leader != NULL && leader->refused)
+	if (leader == NULL || leader->refused)
 		family_lose(s->family, member, EPERM);
+	else if (leader->gone && target_thread_count(member->target) <= 1)
+		member->ended = s->strangers = true; /* its parent has not reaped it yet */
 }
 
 /* Children may begin children while we look. Once all are seized none escapes. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void free_member(struct member *member)
 {
@@ -192,7 +193,7 @@ void family_each_stranger(const struct family *family, void (*each)(void *contex
 	if (target_each_process(note_kin, &kins) == 0 && kins.n > 0) {
 		qsort(kins.v, kins.n, sizeof *kins.v, compare_kin);
 		for (size_t i = 0; i < kins.n; i++)
-			if (!kins.v[i].is_member && descends(&kins, &kins.v[i]))
+			if (!kins.v[i].is_member && kins.v[i].pid != getpid() && descends(&kins, &kins.v[i]))
 				each(context, kins.v[i].pid);
 	}
 	free(kins.v);

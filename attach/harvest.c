@@ -15,7 +15,7 @@ enum {
 	LEAD_FIRST = 32,
 	LEAD_MOST_NS = 200000,
 	MANY = 4, /* threads that have run lately */
-	INSTANT_NS = 30000, /* of looking for threads that run, while CPUs are held */
+	INSTANT_NS = 100000, /* of looking for threads that run, while CPUs are held */
 	EVENTS_AT_ONCE = 64,
 	LOOK_NS = 30000, /* looking for its stop without sleeping */
 };
@@ -466,6 +466,7 @@ static void end_batch(struct sampler *s)
 	for (size_t i = 0; i < s->n_batch; i++)
 		leave_pending(s, s->batch[i]);
 	s->due = s->n_batch = 0;
+	watch_begin_sleeps(s);
 	ledger_charge_taken(s);
 }
 
@@ -509,10 +510,36 @@ static bool may_run(struct sampler *s, struct entry *entry)
 		(entry->asleep && held.count == entry->last.count) ||
 		(!wants_state(s) && held.run_ns == known_ns))
 		return false;
-	entry->asleep = thread_blocked(entry->member->target, &entry->thread, &unused) != 0;
+	bool blocked = thread_blocked(entry->member->target, &entry->thread, &unused) != 0;
+	entry->asleep = blocked && !wants_state(s);
 	entry->last = held;
 	entry->now.wait_ns = held.wait_ns;
-	return !entry->asleep;
+	return !blocked;
+}
+
+/* For a profile of states: does it sleep? It may be awake as soon as CPUs are let go, so the stack is copied
+ * now. */
+static bool sleeps_now(struct sampler *s, struct entry *entry)
+{
+	struct schedstat held;
+	struct target *target = entry->member->target;
+	struct sleeper *sleeper = &s->sleepers[s->n_sleepers];
+	if (thread_schedstat(target, &entry->thread, &held) != 0)
+		return false;
+	if (!entry->asleep || held.count != entry->last.count) {
+		if (s->n_sleepers + 1 == SLEEPERS_MOST || copies_are_full(&s->copies) ||
+			thread_blocked(target, &entry->thread, &sleeper->blocked) <= 0 ||
+			thread_state(target, &entry->thread, &sleeper->letter) != 0)
+			return false;
+		entry->asleep = false;
+		entry->last = held;
+		sleeper->entry = entry;
+		if (!watch_copy_sleeper(s, entry, &sleeper->blocked, &sleeper->snapshot))
+			return false;
+		s->n_sleepers++;
+	}
+	entry->slept = s->tick;
+	return true;
 }
 
 /* We and the holders are to be there at the same time: who is first waits for the other. We should be, where
@@ -552,7 +579,7 @@ void harvest_instant(struct sampler *s)
 			continue;
 		}
 		entry->instant = s->tick;
-		if (!may_run(s, entry))
+		if ((wants_state(s) && sleeps_now(s, entry)) || !may_run(s, entry))
 			continue;
 		entry->met = true;
 		entry->taken = false;

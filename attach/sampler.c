@@ -248,6 +248,7 @@ static int begin(struct sampler *s)
 	sigaddset(&s->signals, SIGHUP);
 	/* Before the first thread has us as its tracer: its signals would wait while tables are compiled. */
 	ledger_read_maps(s, s->root);
+	s->result->time_ns = (int64_t)now_ns(CLOCK_REALTIME);
 	s->tick_ns = s->last_tick_ns = now_ns(CLOCK_MONOTONIC);
 	family_clock(s->root);
 	s->root->start_cpu_ns = s->last_cpu_ns = s->root->last_cpu_ns;
@@ -271,10 +272,11 @@ static bool is_job_stopped(const struct sampler *s)
 			char letter;
 			if (entry->gone)
 				continue;
+			/* One that has us as its tracer from its first instruction on may have been stopped
+			 * before it was listed. */
 			if (entry->thread.listening ||
-				(!entry->thread.seized &&
-					thread_state(entry->member->target, &entry->thread, &letter) == 0 &&
-					letter == 'T'))
+				(thread_state(entry->member->target, &entry->thread, &letter) == 0 &&
+					(letter == 'T' || (s->family->follows && letter == 't'))))
 				return true;
 		}
 	return false;

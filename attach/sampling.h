@@ -31,6 +31,16 @@ struct taken {
 	bool asleep; /* it slept, and was not stopped */
 };
 
+/* A thread that slept at an instant, with what it slept in: it may be awake soon after. */
+struct sleeper {
+	struct entry *entry;
+	struct blocked blocked;
+	struct snapshot snapshot;
+	char letter; /* its state in /proc */
+};
+
+enum { SLEEPERS_MOST = 16 };
+
 /* For how much longer than the other thread says that it ran, a thread waits that it has preempted. */
 struct delays {
 	struct usual in_code, in_call; /* by where the preempted thread was */
@@ -74,6 +84,8 @@ struct sampler {
 	size_t n_batch, due; /* interrupted together; of them not stopped yet */
 	size_t n_pending; /* interrupted at any time, and not stopped yet */
 	uint64_t asked_ns; /* when the last thread was interrupted for a moment */
+	struct sleeper sleepers[SLEEPERS_MOST]; /* of this instant, not walked yet */
+	size_t n_sleepers;
 	bool more_events; /* so many that it was not waited for all of them */
 	size_t turn; /* of threads whose events are asked for by name */
 	bool holding; /* whatever stops stays stopped, until harvest_release() */
@@ -162,6 +174,8 @@ const char *watch_state_word(char letter);
 /* Begins a new sleep: walks the stack of a thread that sleeps at entry->last. False when it woke up meanwhile.
  */
 bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked);
+/* Of those in s->sleepers: charges the sleep that each was in. Their copies are not needed any more. */
+void watch_begin_sleeps(struct sampler *s);
 /* Copies a sleeper's stack without stopping it, or walking it. The copy counts only if the thread got no turn
  * on a CPU since entry->last; false otherwise. */
 bool watch_copy_sleeper(
@@ -186,8 +200,9 @@ bool census_all_gone(const struct sampler *s);
 
 /* The thread runs: its place will stand for its time if it has done nothing else from now on. */
 void standing_begins(struct entry *entry);
-/* Does the place where it stopped stand for the CPU time that it has used since its last sample? */
-bool standing_of(struct sampler *s, struct entry *entry, const struct taken *taken);
+/* Does the place where it stopped stand for the CPU time that it has used since its last sample? In a profile
+ * of states every sample counts, and the question is whether the thread had a CPU. */
+bool standing_of(struct sampler *s, struct entry *entry, struct taken *taken);
 
 /* ---- moment.c ---- */
 

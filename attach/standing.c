@@ -1,5 +1,6 @@
 /* Which samples of CPU time stand for the time that their thread has used. */
 #include "attach/sampling.h"
+#include "attach/syscalls.h"
 
 enum {
 	LONG_NS = 50000, /* to wait for a CPU, for a thread that had one */
@@ -27,18 +28,18 @@ void standing_begins(struct entry *entry)
 	count_switches(entry, &since);
 }
 
-/* Is that what switching to another thread and back takes, with looks at the clock there? It is learned from
- * threads that were in their own code: these were preempted, and not woken up. Programs that are hardly ever
- * seen there have to do with what is known of all. */
-static bool is_usual(struct delays *delays, int64_t ns, bool in_call)
+/* Is that what switching to another thread and back takes, with looks at the clock there (0)? Or less (-1), or
+ * more (1)? It is learned from threads that were in their own code: these were preempted, and not woken up.
+ * Programs that are hardly ever seen there have to do with what is known of all. */
+static int compare_to_usual(struct delays *delays, int64_t ns, bool in_call)
 {
 	int64_t usual;
 	/* Longer ones have waited for others, before or afterwards. */
 	if (ns > -LONG_NS && ns < LONG_NS)
 		usual_add(in_call ? &delays->in_call : &delays->in_code, ns);
 	if (!usual_is(&delays->in_code, &usual) && !usual_is(&delays->in_call, &usual))
-		return true;
-	return ns - usual > -UNUSUAL_NS && ns - usual < UNUSUAL_NS;
+		return 0;
+	return ns - usual >= UNUSUAL_NS ? 1 : ns - usual <= -UNUSUAL_NS ? -1 : 0;
 }
 
 /* For how long did another run in the place of what ran on the CPU at the instant: the holder, or we, where we
@@ -51,13 +52,30 @@ static int64_t held_for(const struct sampler *s, const struct taken *taken, int 
 					    : (int64_t)holders_held_ns(s->holders, cpu);
 }
 
-/* Was the thread on a CPU at the instant that is sampled? It then lost it, and waited for one as long as
- * another ran in its place. Longer, if it had none before; shorter, if it was woken up since. */
-static bool was_preempted(
+enum at_instant { SLEPT, RAN, WAITED };
+
+/* What was the thread doing at the instant that is sampled? If it was on a CPU it lost it then, and waited for
+ * one as long as another ran in its place. Longer, if it had none before; shorter, if it was woken up since. */
+static enum at_instant at_instant(
 	struct sampler *s, const struct taken *taken, const struct switches *since, int64_t held_ns, bool own)
 {
-	bool usual = is_usual(&s->delays[own], (int64_t)taken->waited_ns - held_ns, taken->in_call);
-	return usual && since->lost > 0;
+	int ratio = compare_to_usual(&s->delays[own], (int64_t)taken->waited_ns - held_ns, taken->in_call);
+	if (ratio > 0)
+		return WAITED;
+	return ratio == 0 && since->lost > 0 ? RAN : SLEPT;
+}
+
+/* The same in a profile's words. */
+static void label(struct taken *taken, enum at_instant what)
+{
+	if (taken->blocked)
+		return; /* it still was in its system call at the stop */
+	if (what == SLEPT && taken->in_call) {
+		taken->state = "sleeping";
+		taken->syscall = syscall_name((long)taken->regs.orig_rax);
+	} else {
+		taken->state = what == WAITED ? "runnable" : "running";
+	}
 }
 
 /* Without an instant: did it run when it was interrupted? What slept by the time of the stop may have slept
@@ -78,18 +96,23 @@ static bool had_its_cpu(const struct taken *taken, bool own)
 /* Where it was on a CPU at an instant that has nothing to do with it, and where we made it stop, if it has done
  * nothing but run since. Not where it slept, was woken up, or was waiting for a CPU that another took: that is
  * at the end of a system call more often than not (PREEMPT_LAZY; test_cpu.py holds it). */
-bool standing_of(struct sampler *s, struct entry *entry, const struct taken *taken)
+bool standing_of(struct sampler *s, struct entry *entry, struct taken *taken)
 {
 	thread_keep_files(entry->member->target, &entry->thread);
 	int cpu = entry->cpu = thread_cpu(entry->member->target, &entry->thread);
 	holders_want(s->holders, cpu);
-	if (wants_state(s))
-		return true;
 	struct switches since;
 	bool own = holders_own(s->holders, cpu);
 	int64_t held_ns = held_for(s, taken, cpu);
-	count_switches(entry, &since);
-	bool had = held_ns > 0 ? was_preempted(s, taken, &since, held_ns, own) : ran_until_its_stop(taken, own);
+	if (!wants_state(s) || held_ns > 0)
+		count_switches(entry, &since);
+	if (wants_state(s)) {
+		if (held_ns > 0)
+			label(taken, at_instant(s, taken, &since, held_ns, own));
+		return true;
+	}
+	bool had = held_ns > 0 ? at_instant(s, taken, &since, held_ns, own) == RAN
+			       : ran_until_its_stop(taken, own);
 	s->result->slid += held_ns == 0 && had && taken->in_call;
 	return had || (since.left == 0 && had_its_cpu(taken, own));
 }

@@ -43,6 +43,7 @@ struct entry {
 	int cpu; /* that it ran on when it was last sampled; -1 unknown */
 	uint64_t placed; /* the last tick that looked for it, for it was not sampled */
 	uint64_t before, before_ns; /* its CPU time just before the instant of that tick */
+	uint64_t slept; /* the last tick at whose instant it slept */
 	uint64_t passed_over; /* the last tick at whose instant it was not come to */
 	uint64_t instant; /* the last tick that looked at it with CPUs held */
 	bool unnamed; /* its samples carry no TID */

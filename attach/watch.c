@@ -64,20 +64,41 @@ static bool walk_sleeper(
 	}
 }
 
-bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked)
+static bool keep_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked,
+	const struct stack *stack, char letter)
 {
-	char letter;
-	struct stack stack;
-	if (thread_state(entry->member->target, &entry->thread, &letter) != 0 ||
-		!walk_sleeper(s, entry, blocked, &stack))
-		return false;
-	if (!stack_keep(&entry->sleep.stack, &stack)) {
+	if (!stack_keep(&entry->sleep.stack, stack)) {
 		s->result->out_of_memory = true;
 		return false;
 	}
 	entry->sleep.state = entry->thread.listening ? "stopped" : watch_state_word(letter);
 	entry->sleep.syscall = blocked_name(entry, blocked->nr);
 	return true;
+}
+
+bool watch_begin_sleep(struct sampler *s, struct entry *entry, const struct blocked *blocked)
+{
+	char letter;
+	struct stack stack;
+	return thread_state(entry->member->target, &entry->thread, &letter) == 0 &&
+	       walk_sleeper(s, entry, blocked, &stack) && keep_sleep(s, entry, blocked, &stack, letter);
+}
+
+void watch_begin_sleeps(struct sampler *s)
+{
+	for (size_t i = 0; i < s->n_sleepers; i++) {
+		struct sleeper *sleeper = &s->sleepers[i];
+		struct entry *entry = sleeper->entry;
+		struct stack stack;
+		/* A sleep that ended lasted at least until the tick before. */
+		ledger_charge_sleep(s, entry, s->tick - 1, s->last_tick_ns);
+		ledger_end_sleep(s, entry);
+		ledger_walk(s, entry, &sleeper->snapshot, &stack);
+		entry->calm = entry->met ? 0 : CALM_WHEN_MET;
+		entry->met = true;
+		entry->asleep = keep_sleep(s, entry, &sleeper->blocked, &stack, sleeper->letter);
+	}
+	s->n_sleepers = 0;
 }
 
 /* ---- one thread ---- */
@@ -151,6 +172,10 @@ static void look_at(struct sampler *s, struct entry *entry)
 		return;
 	}
 	threads_heat(&s->threads, entry);
+	if (entry->slept == s->tick) {
+		ledger_charge_sleep(s, entry, s->tick, s->tick_ns);
+		return;
+	}
 	if (was_at_instant(s, entry)) {
 		/* Whose CPU is not held does not seem to run. */
 		if (entry->interrupted_tick + PLACE_TICKS < s->tick && entry->placed + PLACE_TICKS < s->tick) {

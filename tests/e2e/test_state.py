@@ -125,3 +125,17 @@ def test_running_and_runnable_are_told_apart_as_the_kernel_does(start, tool, fig
     truth = waited / (ran + waited)
     figure(f"{threads} busy threads: runnable {told:.1%} of the time, by the kernel's account {truth:.1%}")
     assert told == pytest.approx(truth, abs=0.15)  # of some 400 ticks, on a machine that may be crowded
+
+
+def test_short_sleeps_are_told_from_work(start, tool, figure):
+    # A thread that sleeps for some 20 us, again and again: what it does at the instant counts, and not what it does when it is its turn to be looked at
+    # (73 % of the time of a redis-server that sleeps for half of it was `running`).
+    target = start("between", "naps")
+    with CpuObserver(target.pid, lambda pid: accounts(pid, [pid])[0]) as running, \
+            CpuObserver(target.pid, lambda pid: accounts(pid, [pid])[1]) as waiting:
+        profile = tool.record(target.pid, "-e", "state", duration="4s").load()
+    mine = [sample for sample in profile.samples if sample.numbers["tid"] == target.pid]
+    told = sum(sample.ns for sample in mine if sample.labels["state"] == "sleeping") / sum(sample.ns for sample in mine)
+    truth = 1 - (running.charged_ns(profile) + waiting.charged_ns(profile)) / (profile.duration_s * 1e9)
+    figure(f"asleep {told:.1%} of the time, by the kernel's account {truth:.1%}")
+    assert told == pytest.approx(truth, abs=0.2), profile.chains()

@@ -1,6 +1,6 @@
 /* Work of about a microsecond and more between two system calls: `between calls` calls getppid(2), `between
- * waits` reads a byte from a pipe that another process fills every 60 us. On SIGTERM prints which share of its
- * CPU time the calls had, by what the work alone takes. */
+ * waits` reads a byte from a pipe that another process fills every 60 us, `between naps` sleeps for some 20 us.
+ * On SIGTERM prints which share of its CPU time the calls had, by what the work alone takes. */
 #include "target.h"
 
 #include <string.h>
@@ -34,6 +34,12 @@ __attribute__((noinline)) static void await(int fd)
 {
 	char byte;
 	result = read(fd, &byte, 1);
+}
+
+__attribute__((noinline)) static void nap(void)
+{
+	const struct timespec t = {0, 20000};
+	nanosleep(&t, NULL);
 }
 
 /* The least of many: nothing else was in it. */
@@ -74,7 +80,8 @@ int main(int argc, char **argv)
 {
 	target_init();
 	bool waits = argc > 1 && strcmp(argv[1], "waits") == 0;
-	unsigned steps = waits ? WAITS_STEPS : CALLS_STEPS;
+	bool naps = argc > 1 && strcmp(argv[1], "naps") == 0;
+	unsigned steps = waits ? WAITS_STEPS : naps ? WAITS_STEPS / 2 : CALLS_STEPS;
 	int fd = waits ? start_filler() : -1;
 	double each_ns = (double)work_ns(steps), turns = 0;
 	struct sigaction action = {.sa_handler = on_term};
@@ -84,6 +91,8 @@ int main(int argc, char **argv)
 	for (; !done; turns++) {
 		if (waits)
 			await(fd);
+		else if (naps)
+			nap();
 		else
 			call();
 		work(steps);
