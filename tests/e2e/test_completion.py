@@ -73,4 +73,5 @@ def test_completion(shell, folder):
     assert "symbolize" in shell("cprof-attach symb", folder)
     assert "--verbose" in shell("cprof-attach symbolize --verb", folder)
     assert "--max-pause" not in shell("cprof-attach symbolize --m", folder)
+    assert "--subprocesses" in shell("cprof-attach --sub", folder)
     assert "state" in shell("cprof-attach -e s", folder)

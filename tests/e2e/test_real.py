@@ -72,9 +72,51 @@ def redis(service, folder):
     return server.pid
 
 
+class Cluster:
+    """A temporary PostgreSQL cluster, and pgbench's clients."""
+
+    def __init__(self, service, binaries, folder, as_user):
+        self.service, self.binaries, self.folder, self.as_user, self.server = service, binaries, folder, as_user, None
+
+    def command(self, name, *args):
+        return [*self.as_user, os.path.join(self.binaries, name), *args]
+
+    def run(self, name, *args):
+        done = subprocess.run(self.command(name, *args), capture_output=True, text=True, cwd=self.folder)
+        assert done.returncode == 0, done.stderr
+
+    def is_ready(self):
+        return subprocess.run(self.command("pg_isready", "-h", self.folder), capture_output=True, cwd=self.folder).returncode == 0
+
+    def start(self):
+        data = os.path.join(self.folder, "data")
+        self.run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "--no-locale", "-E", "UTF8")
+        self.server = self.service.start(self.command("postgres", "-D", data, "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off",
+                                                      "-c", "autovacuum=off"), cwd=self.folder)
+        wait_for(self.is_ready, "PostgreSQL accepts connections")
+        self.run("pgbench", "-h", self.folder, "-U", "postgres", "-i", "-q", "-s", "2", "postgres")
+
+    def backends(self, clients):
+        """The PIDs of so many that answer pgbench's queries."""
+        self.service.start(self.command("pgbench", "-h", self.folder, "-U", "postgres", "-n", "-c", str(clients), "-T", "300", "postgres"), cwd=self.folder)
+
+        def at_work(pid):
+            try:
+                with open(f"/proc/{pid}/cmdline") as file:
+                    # pgbench's first connection only asks for the scale, and ends.
+                    return file.read().startswith("postgres: postgres postgres [local]") and cpu_ns(pid) > 200_000_000 // clients
+            except OSError:
+                return False
+
+        def find():
+            pids = [pid for pid in children(self.server.pid) if at_work(pid)]
+            return pids if len(pids) >= clients else None
+
+        return wait_for(find, "pgbench's backends, at work")
+
+
 @pytest.fixture
-def postgres(service):
-    """The PID of a backend of a temporary cluster, which answers pgbench's queries."""
+def cluster(service):
     binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
     if not binaries or not os.path.exists(os.path.join(binaries[-1], "pgbench")):
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
@@ -84,38 +126,18 @@ def postgres(service):
         need_other_users()
         shutil.chown(folder, "postgres", "postgres")
         as_user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
-
-    def command(name, *args):
-        return [*as_user, os.path.join(binaries[-1], name), *args]
-
-    def run(name, *args):
-        done = subprocess.run(command(name, *args), capture_output=True, text=True, cwd=folder)
-        assert done.returncode == 0, done.stderr
-
-    data = os.path.join(folder, "data")
-    run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "--no-locale", "-E", "UTF8")
-    server = service.start(command("postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off",
-                                   "-c", "autovacuum=off"), cwd=folder)
-    wait_for(lambda: subprocess.run(command("pg_isready", "-h", folder), capture_output=True, cwd=folder).returncode == 0,
-             "PostgreSQL accepts connections")
-    run("pgbench", "-h", folder, "-U", "postgres", "-i", "-q", "-s", "2", "postgres")
-    service.start(command("pgbench", "-h", folder, "-U", "postgres", "-n", "-c", "1", "-T", "300", "postgres"), cwd=folder)
-
-    def backend():
-        for pid in children(server.pid):
-            try:
-                with open(f"/proc/{pid}/cmdline") as file:
-                    # pgbench's first connection only asks for the scale, and ends.
-                    if file.read().startswith("postgres: postgres postgres [local]") and cpu_ns(pid) > 200_000_000:
-                        return pid
-            except OSError:
-                pass
-        return None
-
-    yield wait_for(backend, "pgbench's backend, at work")
+    cluster = Cluster(service, binaries[-1], folder, as_user)
+    cluster.start()
+    yield cluster
     service.close()
     service.processes.clear()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(cluster):
+    """The PID of a backend that answers pgbench's queries."""
+    return cluster.backends(1)[0]
 
 
 def children(pid):

@@ -80,7 +80,7 @@ def test_position_independent_addresses_are_not_normalised(start, tool):
 
 
 def test_inlined_functions_templates_and_namespaces(start, tool):
-    profile = tool.record(start("cpp_inline").pid, "-r", 199).load()
+    profile = tool.record(start("cpp_inline").pid, "-r", 499).load()
     places = {place.id: place for sample in profile.stacks for place in sample.stack}
     chains = [place.lines for place in places.values() if len(place.lines) == 3]
     assert chains, profile.chains()

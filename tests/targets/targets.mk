@@ -10,7 +10,7 @@ TARGETS_CLANG ?= $(firstword $(shell command -v clang) gcc)
 TARGETS_WARN := -Wall -Wextra -Wno-unused-parameter
 
 TARGETS_PLAIN := jit jit_frames short_writes split_30_70 threads64 churn recurse altstack blocked forker execer exec_loop leader_exit \
-	periodic_10ms sigcount undumpable holder maxrss demo sleepers thread_storm fork_storm reloader turns waits first_last between
+	periodic_10ms sigcount undumpable holder maxrss demo sleepers thread_storm fork_storm reloader turns waits first_last between kin waiter
 TARGETS_CHAIN := c_o0 c_omit_fp pie no_pie static stripped stripped.full
 TARGETS_GOS := go_busy go_stripped go_pie go_pie_stripped go_gc go_gc_stripped go_cgo go_cgo_pie go_cgo_sleep go_profiles
 TARGETS_ALL := $(addprefix $(TARGETS_DIR)/,$(TARGETS_PLAIN) $(TARGETS_CHAIN) cpp_inline plug_a.so plug_b.so blocked_rbp eintr_canary $(TARGETS_GOS) i386_pause)
