@@ -15,7 +15,7 @@ enum {
 	LEAD_FIRST = 32,
 	LEAD_MOST_NS = 200000,
 	MANY = 4, /* threads that have run lately */
-	INSTANT_NS = 100000, /* of looking for threads that run, while CPUs are held */
+	INSTANT_NS = 30000, /* of looking for threads that run, while CPUs are held */
 	EVENTS_AT_ONCE = 64,
 	LOOK_NS = 30000, /* looking for its stop without sleeping */
 };
