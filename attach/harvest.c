@@ -14,6 +14,7 @@ enum {
 	LEAD_STEP_NS = 1000, /* and four times that for the first times */
 	LEAD_FIRST = 32,
 	LEAD_MOST_NS = 200000,
+	EARLY_RATHER = 8, /* than to have looked too late, so many times */
 	MANY = 4, /* threads that have run lately */
 	INSTANT_NS = 30000, /* of looking for threads that run, while CPUs are held */
 	EVENTS_AT_ONCE = 64,
@@ -551,7 +552,7 @@ static void learn_lead(struct sampler *s, uint64_t ready_ns, bool looked)
 		return;
 	s->instants_held++;
 	if (s->held_ns < ready_ns && s->lead_ns < LEAD_MOST_NS)
-		s->lead_ns += looked ? 2 * step : step;
+		s->lead_ns += looked ? EARLY_RATHER * step : step;
 	else if (s->held_ns >= ready_ns)
 		s->lead_ns -= s->lead_ns > step ? step : s->lead_ns;
 }
@@ -572,6 +573,10 @@ void harvest_instant(struct sampler *s)
 	uint64_t until = now_ns(CLOCK_MONOTONIC) + INSTANT_NS;
 	for (size_t i = 0; i < s->n_batch; i++) {
 		struct entry *entry = s->batch[i];
+		if (!wants_state(s) && entry->thread.interrupted) {
+			s->result->pending++;
+			entry->passed_over = s->tick;
+		}
 		if (!may_be_stopped(s, entry))
 			continue;
 		if (i > 0 && now_ns(CLOCK_MONOTONIC) >= until) {
