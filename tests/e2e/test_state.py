@@ -128,7 +128,7 @@ def test_running_and_runnable_are_told_apart_as_the_kernel_does(start, tool, fig
 
 
 def test_short_sleeps_are_told_from_work(start, tool, figure):
-    # A thread that sleeps for some 20 us, again and again: what it does at the instant counts, and not what it does when it is its turn to be looked at
+    # A thread that sleeps for some 60 us, again and again: what it does at the instant counts, and not what it does when it is its turn to be looked at
     # (73 % of the time of a redis-server that sleeps for half of it was `running`).
     target = start("between", "naps")
     with CpuObserver(target.pid, lambda pid: accounts(pid, [pid])[0]) as running, \

@@ -1,5 +1,5 @@
 /* Work of about a microsecond and more between two system calls: `between calls` calls getppid(2), `between
- * waits` reads a byte from a pipe that another process fills every 60 us, `between naps` sleeps for some 20 us.
+ * waits` reads a byte from a pipe that another process fills every 60 us, `between naps` sleeps for some 60 us.
  * On SIGTERM prints which share of its CPU time the calls had, by what the work alone takes. */
 #include "target.h"
 
@@ -38,7 +38,7 @@ __attribute__((noinline)) static void await(int fd)
 
 __attribute__((noinline)) static void nap(void)
 {
-	const struct timespec t = {0, 20000};
+	const struct timespec t = {0, 60000};
 	nanosleep(&t, NULL);
 }
 
@@ -82,6 +82,10 @@ int main(int argc, char **argv)
 	bool waits = argc > 1 && strcmp(argv[1], "waits") == 0;
 	bool naps = argc > 1 && strcmp(argv[1], "naps") == 0;
 	unsigned steps = waits ? WAITS_STEPS : naps ? WAITS_STEPS / 2 : CALLS_STEPS;
+	/* With the usual slack every timer's interrupt would end a nap that is nearly over, the profiler's,
+	 * too. */
+	if (naps)
+		prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 	int fd = waits ? start_filler() : -1;
 	double each_ns = (double)work_ns(steps), turns = 0;
 	struct sigaction action = {.sa_handler = on_term};
