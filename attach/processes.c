@@ -189,6 +189,9 @@ void processes_measure(struct processes *list, uint64_t window_ns)
 		/* A PID that another process has by now begins anew. */
 		if (used >= process->cpu_ns && process->read_ns > before)
 			process->cpu = (double)(used - process->cpu_ns) / (double)(process->read_ns - before);
+		/* Without a CPU between the two readings we take the time for shorter than it was. */
+		if (process->cpu > (double)process->id.threads)
+			process->cpu = (double)process->id.threads;
 		process->cpu_ns = used;
 	}
 }

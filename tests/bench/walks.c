@@ -217,7 +217,7 @@ int main(int argc, char **argv)
 	}
 	size_t wanted = strtoul(argv[1], NULL, 10);
 	pid = (pid_t)strtol(argv[2], NULL, 10);
-	struct space *space = space_new(&(struct space_source){NULL, open_file, read_target}, "");
+	struct space *space = space_new(&(struct space_source){NULL, open_file, read_target, NULL}, "");
 	must(space != NULL, "memory");
 	update_space(space);
 	size_t n = take_all(space, wanted < 1 ? 1 : wanted < SNAPSHOTS_MAX ? wanted : SNAPSHOTS_MAX);

@@ -108,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		return 0;
 	write_image(bytes + 1, len - 1, (bytes[0] & 1) != 0);
 	write_stack();
-	struct space *space = space_new(&(struct space_source){NULL, open_none, read_image}, "");
+	struct space *space = space_new(&(struct space_source){NULL, open_none, read_image, NULL}, "");
 	struct unwinder *unwinder = NULL;
 	if (space == NULL || space_update(space, maps, sizeof maps - 1) != 1 ||
 		(unwinder = unwinder_new(space, 64)) == NULL || unwinder_use(unwinder, UNWINDER_BOTH) != 0)

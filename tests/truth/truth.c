@@ -188,7 +188,7 @@ static void observed_begin(struct observed *o, char **command, enum unwinder_kin
 	*o = (struct observed){0};
 	o->copy = malloc(2 * COPY_MAX);
 	o->maps = malloc(MAPS_MAX);
-	o->space = space_new(&(struct space_source){o, open_target, read_target}, command[0]);
+	o->space = space_new(&(struct space_source){o, open_target, read_target, NULL}, command[0]);
 	o->unwinder = unwinder_new(o->space, DEPTH_MAX);
 	must(o->copy != NULL && o->maps != NULL && o->unwinder != NULL && unwinder_use(o->unwinder, kind) == 0,
 		"memory");

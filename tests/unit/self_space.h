@@ -30,7 +30,7 @@ static size_t self_read_memory(void *context, uint64_t address, void *buffer, si
 /* JIT_MAP and /proc/self/maps; `path` gets the program's own. NULL when it cannot be had. */
 static struct space *self_space(char path[4096])
 {
-	static const struct space_source source = {NULL, self_open_file, self_read_memory};
+	static const struct space_source source = {NULL, self_open_file, self_read_memory, NULL};
 	static char maps[1 << 18] = JIT_MAP;
 	size_t start = strlen(JIT_MAP);
 	FILE *file = fopen("/proc/self/maps", "re");

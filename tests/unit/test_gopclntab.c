@@ -192,7 +192,7 @@ static void observed_begin(struct observed *o, const char *program)
 {
 	*o = (struct observed){0};
 	o->maps = malloc(MAPS_MAX);
-	o->space = space_new(&(struct space_source){o, open_target, read_target}, program);
+	o->space = space_new(&(struct space_source){o, open_target, read_target, NULL}, program);
 	o->unwinder = unwinder_new(o->space, 1000);
 	o->image = open_image(program);
 	assert_true(o->maps != NULL && o->unwinder != NULL && copies_new(&o->copies, COPIES_BYTES) == 0);

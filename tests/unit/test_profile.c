@@ -476,7 +476,7 @@ static void line_without_function_is_left_out(void **state)
 	char folder[] = "/tmp/test_profile.XXXXXX", path[64], maps[256], command[128];
 	assert_non_null(mkdtemp(folder));
 	uint64_t offset = assemble_bare(folder, path, sizeof path), page = offset & ~UINT64_C(4095);
-	struct space_source source = {path, open_context, read_nothing};
+	struct space_source source = {path, open_context, read_nothing, NULL};
 	struct space *space = space_new(&source, path);
 	struct symbolizer *symbolizer = symbolizer_new();
 	struct isolated *isolated = isolated_new(&isolated_defaults, -1);

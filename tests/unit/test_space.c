@@ -42,7 +42,8 @@ static const char second[] = "1000-2000 r-xp 00000000 08:01 9                   
 static struct space *start(void)
 {
 	opened = 0;
-	struct space *space = space_new(&(struct space_source){NULL, open_self, read_nothing}, "/bin/main");
+	struct space *space =
+		space_new(&(struct space_source){NULL, open_self, read_nothing, NULL}, "/bin/main");
 	assert_non_null(space);
 	assert_int_equal(space_update(space, first, strlen(first)), 1);
 	return space;
